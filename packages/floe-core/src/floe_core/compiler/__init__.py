@@ -1,0 +1,1 @@
+"""The compiler: `load -> resolve -> inspect -> enforce -> build -> generate`."""

@@ -1,0 +1,237 @@
+"""Stage `build`: everything that a runtime needs becomes `CompiledArtifacts`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from floe_core.compiler.enforce import Enforced
+from floe_core.compiler.inspect import Inspected, target_name
+from floe_core.compiler.not_yet import secret_backends
+from floe_core.compiler.resolve import Resolved
+from floe_core.compiler.transforms import PlacedTransform
+from floe_core.diagnostics import FieldPath, Report
+from floe_core.environment_variables import SOURCE_DATE_EPOCH
+from floe_core.errors import UsageError
+from floe_core.layout import Layout
+from floe_core.schemas.artifacts import (
+    ARTIFACTS_VERSION,
+    CompiledArtifacts,
+    CompiledControlPlane,
+    CompiledPlugins,
+    CompiledTransform,
+    Compute,
+    Identity,
+    Metadata,
+    Observability,
+    Orchestration,
+    OtherProfiles,
+)
+from floe_core.version import __version__
+
+NOT_CARRIED: Mapping[str, frozenset[FieldPath]] = {
+    # Which schema the file is written in is checked; what exists already is documentation; the
+    # sign-in of web pages concerns the chart, not a product.
+    "platform": frozenset({("version",), ("infrastructure",), ("security", "authentication")}),
+    # Where the platform file is has been settled once there are artifacts.
+    "floe": frozenset({("platform",)}),
+}
+"""What users may write that reaches no artifact, by file; everything else does."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """The artifacts, and the inspection that they were built from."""
+
+    enforced: Enforced
+    artifacts: CompiledArtifacts
+
+
+def build(enforced: Enforced, report: Report) -> Built:
+    """Build the artifacts."""
+    del report
+    inspected = enforced.inspected
+    resolved = inspected.resolved
+    transforms = tuple(_transform(inspected, transform) for transform in resolved.transforms)
+    projects = {transform.dbt_project_path for transform in transforms}
+    manifests = {transform.dbt_manifest_path for transform in transforms}
+    compute = resolved.profiles.compute.profile
+    artifacts = CompiledArtifacts(
+        version=ARTIFACTS_VERSION,
+        metadata=Metadata(
+            compiled_at=_now(resolved),
+            floe_core_version=__version__,
+            source_hash=_source_hash(inspected),
+            origin="compiled",
+        ),
+        compute=Compute(target=compute.type, properties=compute.properties),
+        transforms=transforms,
+        observability=_observability(resolved),
+        dbt_manifest_path=manifests.pop() if len(manifests) == 1 else None,
+        dbt_project_path=projects.pop() if len(projects) == 1 else None,
+        dbt_profiles_path=_relative(
+            resolved, str(_layout(resolved).profiles_dir(resolved.environment))
+        ),
+        dbt_vars=dict(resolved.loaded.request.vars),
+        identity=_identity(resolved),
+        profiles=resolved.profiles.model_copy(update={"others": _other_profiles(resolved)}),
+        layers=resolved.platform.layers,
+        governance=resolved.governance.governance,
+        column_classifications={
+            model: dict(columns) for model, columns in enforced.classifications.items()
+        },
+        enforcement_result=enforced.result,
+        quality_config=resolved.governance.quality_gates,
+        plugins=_plugins(resolved),
+        orchestration=Orchestration(
+            schedules=resolved.floe.schedules,
+            jobs=resolved.floe.jobs,
+            sensors=resolved.floe.sensors,
+            resource_presets=resolved.platform.resource_presets,
+        ),
+        consumption=resolved.floe.consumption,
+        control_plane=_control_plane(resolved),
+    )
+    return Built(enforced, _with_defaults_written(artifacts))
+
+
+def _with_defaults_written(artifacts: CompiledArtifacts) -> CompiledArtifacts:
+    """Mark every value as set, so that a default of today is written down for tomorrow's reader."""
+    return CompiledArtifacts.model_validate(artifacts.model_dump(exclude_none=True))
+
+
+def _layout(resolved: Resolved) -> Layout:
+    return Layout(resolved.loaded.request.root)
+
+
+def _relative(resolved: Resolved, path: str) -> str:
+    return os.path.relpath(path, resolved.loaded.request.root).replace(os.sep, "/")
+
+
+def _now(resolved: Resolved) -> datetime:
+    epoch = resolved.loaded.request.environ.get(SOURCE_DATE_EPOCH)
+    if not epoch:
+        return datetime.now(UTC).replace(microsecond=0)
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is `{epoch}`, which is not a number of seconds since 1970"
+        ) from None
+
+
+def _source_hash(inspected: Inspected) -> str:
+    resolved = inspected.resolved
+    facts = {
+        "files": resolved.loaded.content_hash,
+        "environment": resolved.environment,
+        "vars": dict(resolved.loaded.request.vars),
+        "projects": [[i.project, i.target, i.inputs_hash] for i in inspected.indexes],
+        "floe": __version__,
+        "contract": ARTIFACTS_VERSION,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _transform(inspected: Inspected, transform: PlacedTransform) -> CompiledTransform:
+    resolved = inspected.resolved
+    layout = _layout(resolved)
+    located = transform.located
+    target = target_name(transform, resolved.environment)
+    target_path = layout.target_path(resolved.environment, located.project, target)
+    return CompiledTransform(
+        type=transform.spec.type,
+        path=located.project,
+        target=target,
+        name=transform.name,
+        layer=transform.spec.layer,
+        depends_on=transform.spec.depends_on,
+        tags=transform.spec.tags,
+        models=located.models,
+        select=located.select,
+        nodes=inspected.claims.get(transform.name, ()),
+        dbt_project_path=located.project,
+        dbt_manifest_path=_relative(resolved, str(target_path / "manifest.json")),
+        dbt_profiles_path=_relative(resolved, str(layout.profiles_dir(resolved.environment))),
+    )
+
+
+def _identity(resolved: Resolved) -> Identity:
+    floe = resolved.floe
+    return Identity(
+        name=floe.name,
+        version=floe.version,
+        description=floe.description,
+        owner=floe.owner,
+        labels=floe.labels,
+        platform=resolved.platform.name,
+        environment=resolved.environment,
+        environment_category=resolved.category,
+    )
+
+
+def _other_profiles(resolved: Resolved) -> OtherProfiles | None:
+    """Every entry of the platform besides the product's own: layers and serving refer to them."""
+    platform, used = resolved.platform, resolved.floe.profiles
+    others = OtherProfiles(
+        storage={k: v for k, v in platform.storage.items() if k != used.storage},
+        catalogs={k: v for k, v in platform.catalogs.items() if k != used.catalog},
+        compute={k: v for k, v in platform.compute.items() if k != used.compute},
+    )
+    return others if others.storage or others.catalogs or others.compute else None
+
+
+def _observability(resolved: Resolved) -> Observability:
+    """The platform says where telemetry goes; the product may turn a signal off."""
+    platform = resolved.platform.observability
+    product = resolved.floe.observability
+    tracing = platform.tracing if platform else None
+    metrics = platform.metrics if platform else None
+    lineage = platform.lineage if platform else None
+    logging = platform.logging if platform else None
+
+    def is_on(signal: str, section: object) -> bool:
+        switch = getattr(product, signal, None)
+        is_offered = bool(getattr(section, "enabled", False))
+        return is_offered and (switch is None or bool(switch.enabled))
+
+    return Observability(
+        traces=is_on("tracing", tracing),
+        metrics=is_on("metrics", metrics),
+        lineage=is_on("lineage", lineage),
+        otlp_endpoint=tracing.endpoint if tracing else None,
+        lineage_endpoint=lineage.endpoint if lineage else None,
+        attributes=product.attributes if product else {},
+        exporter=tracing.exporter if tracing else None,
+        otlp_protocol=tracing.protocol if tracing else None,
+        lineage_transport=lineage.transport if lineage else None,
+        lineage_namespace=resolved.floe.name,
+        log_level=logging.level if logging else None,
+        log_format=logging.format if logging else None,
+    )
+
+
+def _plugins(resolved: Resolved) -> CompiledPlugins:
+    orchestrator = resolved.platform.plugins.orchestrator if resolved.platform.plugins else None
+    return CompiledPlugins(
+        orchestrator=orchestrator.type if orchestrator else "dagster",
+        secret_backends=secret_backends(resolved.platform.security) or ("env", "file"),
+    )
+
+
+def _control_plane(resolved: Resolved) -> CompiledControlPlane | None:
+    """The platform's control plane; the product's own where the platform names none."""
+    platform, product = resolved.platform.control_plane, resolved.floe.control_plane
+    if platform is not None:
+        return CompiledControlPlane(
+            api_url=platform.api_url,
+            api_key_env=platform.api_key_env,
+            environments=platform.environments,
+        )
+    if product is not None:
+        return CompiledControlPlane(api_url=product.api_url, api_key_env=product.api_key_env)
+    return None

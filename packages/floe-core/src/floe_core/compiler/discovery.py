@@ -1,0 +1,78 @@
+"""Finding the platform file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from floe_core.compiler.request import CompileRequest
+
+LOCAL = "local"
+SYSTEM_PLATFORM_FILE = Path("/etc/floe/platform.yaml")
+
+
+@dataclass(frozen=True)
+class PlatformChoice:
+    """The platform file of a compile.
+
+    Attributes:
+        path: The file; None when none was found.
+        searched: Every place that was looked at, in order.
+        is_asked_for: Whether the user named the file, so that it must exist.
+        is_pointer: Whether `platform.manifest` of floe.yaml named it.
+    """
+
+    path: Path | None
+    searched: tuple[Path, ...]
+    is_asked_for: bool = False
+    is_pointer: bool = False
+
+
+def find_platform_file(request: CompileRequest, pointer: str | None) -> PlatformChoice:
+    """Find the platform file; the first hit wins, even one that cannot be read.
+
+    Args:
+        request: The compile.
+        pointer: `platform.manifest` of floe.yaml; `{env}` in it becomes the environment.
+    """
+    asked = request.wanted_platform_file
+    if asked is not None:
+        return PlatformChoice(asked, (asked,), is_asked_for=True)
+    environment = request.wanted_environment or LOCAL
+    searched: list[Path] = []
+    for path in _by_environment(request.root, environment):
+        searched.append(path)
+        if os.path.lexists(path):
+            return PlatformChoice(path, tuple(searched))
+    if pointer is not None:
+        path = request.root / pointer.replace("{env}", environment)
+        return PlatformChoice(path, (*searched, path), is_asked_for=True, is_pointer=True)
+    for path in _beside_or_above(request.root):
+        searched.append(path)
+        if os.path.lexists(path):
+            return PlatformChoice(path, tuple(searched))
+    return PlatformChoice(None, tuple(searched))
+
+
+def _by_environment(root: Path, environment: str) -> Iterator[Path]:
+    for folder in _upward(root):
+        yield folder / "platform" / environment / "platform.yaml"
+        yield folder / environment / "platform.yaml"
+
+
+def _beside_or_above(root: Path) -> Iterator[Path]:
+    for number, folder in enumerate(_upward(root)):
+        yield folder / "platform.yaml"
+        if number == 0:
+            yield folder / "manifest.yaml"
+    yield SYSTEM_PLATFORM_FILE
+
+
+def _upward(root: Path) -> Iterator[Path]:
+    """The root and the folders above it, up to the one that holds `.git`."""
+    for folder in (root, *root.parents):
+        yield folder
+        if (folder / ".git").exists():
+            return

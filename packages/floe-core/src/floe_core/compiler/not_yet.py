@@ -1,0 +1,93 @@
+"""Sections that are read and carried, but that nothing acts on yet: one warning each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from floe_core.diagnostics import FieldPath, Report
+from floe_core.schemas.platform import SecretBackendName, Security
+from floe_core.secrets import SUPPORTED_BACKENDS
+from floe_core.source import Source
+
+if TYPE_CHECKING:
+    from floe_core.compiler.load import Loaded
+
+NOT_YET = "FLOE-N001"
+
+IDLE_PLATFORM_SECTIONS: Mapping[FieldPath, str] = {
+    ("storage",): "tables are stored by the compute engine",
+    ("catalogs",): "tables are not registered in an Iceberg catalog",
+    ("layers",): "layers only label assets",
+    ("observability",): "nothing is exported",
+    ("security", "authentication"): "there is no web page to sign in to",
+    ("governance", "pii_encryption"): "columns are not encrypted",
+    ("governance", "audit_logging"): "there is no audit log",
+    ("governance", "data_retention_days"): "no data is deleted",
+    ("governance", "quality_gates", "block_on_failure"): "a failed test fails the run already",
+    ("resource_presets",): "runs are not given resources",
+    ("control_plane",): "no control plane is contacted",
+}
+"""Sections of platform.yaml that nothing acts on yet, and what that means."""
+
+IDLE_FLOE_SECTIONS: Mapping[FieldPath, str] = {
+    ("jobs",): "only schedules start runs",
+    ("sensors",): "only schedules start runs",
+    ("governance", "pii_encryption"): "columns are not encrypted",
+    ("governance", "audit_logging"): "there is no audit log",
+    ("governance", "data_retention_days"): "no data is deleted",
+    ("governance", "quality_gates", "block_on_failure"): "a failed test fails the run already",
+    ("governance", "policies"): "policies are not applied to queries",
+    ("governance", "emit_classification_lineage"): "no lineage is emitted",
+    ("observability",): "nothing is exported",
+    ("consumption",): "no semantic layer is generated",
+    ("control_plane",): "no control plane is contacted",
+}
+"""Sections of floe.yaml that nothing acts on yet, and what that means."""
+
+
+def warn_of_idle_sections(loaded: Loaded, report: Report) -> None:
+    """Warn once of each section that is written and that nothing acts on yet."""
+    _warn(loaded.floe_source, IDLE_FLOE_SECTIONS, report)
+    if loaded.platform_source is not None:
+        _warn(loaded.platform_source, IDLE_PLATFORM_SECTIONS, report)
+        _warn_of_backends(loaded, loaded.platform_source, report)
+
+
+def _warn(source: Source, sections: Mapping[FieldPath, str], report: Report) -> None:
+    for path, consequence in sections.items():
+        if path in source.places:
+            report.add(
+                source.diagnostic(
+                    NOT_YET,
+                    path,
+                    f"floe does not act on this yet: {consequence}",
+                    severity="warning",
+                    on_key=True,
+                )
+            )
+
+
+def _warn_of_backends(loaded: Loaded, source: Source, report: Report) -> None:
+    security = loaded.platform.security if loaded.platform else None
+    idle = [name for name in secret_backends(security) if name not in SUPPORTED_BACKENDS]
+    if idle:
+        report.add(
+            source.diagnostic(
+                NOT_YET,
+                ("security", "secret_backends"),
+                f"floe does not ask {', '.join(f'`{name}`' for name in idle)} yet",
+                help="secrets are looked up in environment variables and mounted files",
+                severity="warning",
+                on_key=True,
+            )
+        )
+
+
+def secret_backends(security: Security | None) -> tuple[SecretBackendName, ...]:
+    """Names of the secret backends that platform.yaml lists, in order."""
+    if security is None or security.secret_backends is None:
+        return ()
+    if isinstance(security.secret_backends, tuple):
+        return security.secret_backends
+    return (security.secret_backends.primary,)

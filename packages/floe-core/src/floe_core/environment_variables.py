@@ -1,0 +1,25 @@
+"""The environment variables that floe reads or sets, in one register."""
+
+FLOE_ENV = "FLOE_ENV"
+"""Name of the environment, when `--env` is not given."""
+
+FLOE_PLATFORM_FILE = "FLOE_PLATFORM_FILE"
+"""Path of platform.yaml, when `--platform` is not given."""
+
+FLOE_ARTIFACTS = "FLOE_ARTIFACTS"
+"""Path of the artifacts that a code location loads, instead of `.floe/artifacts.json`."""
+
+FLOE_PROJECT_DIR = "FLOE_PROJECT_DIR"
+"""Project root that paths in artifacts are relative to. floe sets it while dbt runs."""
+
+FLOE_SECRETS_DIR = "FLOE_SECRETS_DIR"
+"""Folder of mounted secrets, `NAME/KEY` below it; `/etc/floe/secrets` when unset."""
+
+SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
+"""Seconds since 1970 that `compiled_at` is set to, for reproducible builds."""
+
+DAGSTER_HOME = "DAGSTER_HOME"
+"""Folder of the Dagster instance; `.floe/dagster` when unset."""
+
+NO_COLOR = "NO_COLOR"
+"""Any value turns colours off (https://no-color.org)."""

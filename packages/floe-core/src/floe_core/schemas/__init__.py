@@ -1,0 +1,1 @@
+"""The schemas of platform.yaml, floe.yaml and the artifacts."""
