@@ -1,0 +1,1 @@
+"""dbt projects for floe: parse, run and read their manifest."""

@@ -1,0 +1,254 @@
+"""Turns the events of a `dbt build` into floe's, as they happen."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from floe_dbt import messages
+from floe_dbt.engine import (
+    Event,
+    Invocation,
+    Listener,
+    NodeFinished,
+    NodeStarted,
+    NodeStatus,
+)
+
+_RESOURCE_TYPES = {
+    "model": "model",
+    "seed": "seed",
+    "snapshot": "snapshot",
+    "test": "test",
+    "unit_test": "test",
+}
+_STATUSES: Mapping[str, NodeStatus] = {
+    "success": "success",
+    "error": "error",
+    "runtime error": "error",
+    "partial success": "error",
+    "skipped": "skipped",
+    "pass": "pass",
+    "warn": "warn",
+    "fail": "fail",
+}
+_BEFORE_WORK = frozenset({"ConcurrencyLine", "NodeCompiling", "NodeExecuting", "SQLQuery"})
+"""Events of dbt after which a node, a hook or a statement begins."""
+
+
+class Cancelled(Exception):
+    """Raised into dbt to keep it from going on."""
+
+
+class BuildLog:
+    """The callback that dbt hands its events to, from all of its threads.
+
+    Attributes:
+        finished: Nodes that have ended, in that order.
+        is_cancelled: Set this to keep dbt from starting anything more.
+        exempt_thread: Identifier of the thread that may go on talking to the database.
+        failure: What the listener raised; it cancels the build.
+    """
+
+    def __init__(
+        self,
+        invocation: Invocation,
+        listener: Listener,
+        count_rows: Callable[[str], int | None],
+    ) -> None:
+        self.finished: list[NodeFinished] = []
+        self.is_cancelled = threading.Event()
+        self.exempt_thread: int | None = None
+        self.failure: Exception | None = None
+        self._invocation = invocation
+        self._listener = listener
+        self._count_rows = count_rows
+        self._lock = threading.Lock()
+        self._open: Counter[str] = Counter()
+        self._started: set[str] = set()
+        self._nodes: Mapping[str, Any] | None = None
+
+    def __call__(self, event: Any) -> None:
+        """Take one event of dbt.
+
+        Raises:
+            Cancelled: if the build is cancelled and dbt is about to begin something.
+        """
+        name = event.info.name
+        if name == "NodeStart":
+            self._open[event.data.node_info.unique_id] += 1
+        elif name == "NodeFinished":
+            self._finish(event.data.node_info, event.data.run_result)
+        if name in _BEFORE_WORK:
+            self._check()
+        if name == "NodeCompiling":
+            self._start(event.data.node_info)
+
+    def complete(self, results: Iterable[Any]) -> None:
+        """Add the nodes that dbt has a result but no event for, as when it fails fast."""
+        known = {node.unique_id for node in self.finished}
+        for result in results:
+            node = result.node
+            if node.resource_type in _RESOURCE_TYPES and node.unique_id not in known:
+                self._emit_finished(
+                    NodeFinished(
+                        unique_id=node.unique_id,
+                        resource_type=_RESOURCE_TYPES[node.resource_type],
+                        name=node.name,
+                        status=self._status(node.unique_id, str(result.status)),
+                        started_at=datetime.now(UTC),
+                        seconds=0.0,
+                        path=node.original_file_path,
+                    )
+                )
+
+    def _check(self) -> None:
+        if self.is_cancelled.is_set() and threading.get_ident() != self.exempt_thread:
+            raise Cancelled("the build was cancelled")
+
+    def _start(self, node: Any) -> None:
+        if node.resource_type not in _RESOURCE_TYPES or node.unique_id in self._started:
+            return
+        self._started.add(node.unique_id)
+        self._emit(
+            NodeStarted(
+                unique_id=node.unique_id,
+                resource_type=_RESOURCE_TYPES[node.resource_type],
+                name=node.node_name,
+                started_at=_instant(node.node_started_at),
+            )
+        )
+
+    def _finish(self, node: Any, result: Any) -> None:
+        self._open[node.unique_id] -= 1
+        if node.resource_type not in _RESOURCE_TYPES or self._open[node.unique_id] > 0:
+            return  # the batches of a microbatch model end before the model does
+        status = self._status(node.unique_id, result.status)
+        has_run = status != "skipped"
+        source, compiled = self._files(node.unique_id)
+        self._emit_finished(
+            NodeFinished(
+                unique_id=node.unique_id,
+                resource_type=_RESOURCE_TYPES[node.resource_type],
+                name=node.node_name,
+                status=status,
+                started_at=_instant(node.node_started_at),
+                seconds=result.execution_time if has_run else 0.0,
+                rows=self._rows(node, result) if status == "success" else None,
+                failures=result.num_failures if status in {"pass", "warn", "fail"} else None,
+                message=_message(status, result.message),
+                path=source,
+                line=self._line(status, result.message, source, compiled),
+                compiled_path=str(compiled) if compiled is not None else None,
+                relation=node.node_relation.relation_name or None,
+            )
+        )
+
+    def _rows(self, node: Any, result: Any) -> int | None:
+        """Rows that were written: what the adapter tells, else the size of a table made anew."""
+        if node.materialized in {"view", "ephemeral"}:
+            return None
+        rows = _rows_affected(result)
+        relation = node.node_relation.relation_name
+        if rows is None and node.materialized == "table" and relation:
+            rows = self._count_rows(relation)
+        return rows
+
+    def _status(self, unique_id: str, status: str) -> NodeStatus:
+        known = _STATUSES.get(status, "error")
+        if known == "error" and self.is_cancelled.is_set():
+            return "cancelled" if unique_id in self._started else "skipped"
+        return known
+
+    def _emit_finished(self, event: NodeFinished) -> None:
+        with self._lock:
+            self.finished.append(event)
+        self._emit(event)
+
+    def _emit(self, event: Event) -> None:
+        try:
+            self._listener(event)
+        except Exception as failure:
+            # Raised here, it would end one of dbt's threads and the build would wait forever.
+            self.failure = self.failure or failure
+            self.is_cancelled.set()
+
+    def _files(self, unique_id: str) -> tuple[str | None, Path | None]:
+        """The node's file, relative to the dbt project, and its compiled SQL if there is any."""
+        node = self._manifest_nodes().get(unique_id)
+        if node is None:
+            return None, None
+        return self._source(node), self._compiled(node)
+
+    def _source(self, node: Mapping[str, Any]) -> str:
+        path = str(node["original_file_path"])
+        project = self._invocation.root / self._invocation.project
+        installed = Path("dbt_packages") / node["package_name"] / path
+        is_installed = not (project / path).is_file() and (project / installed).is_file()
+        return installed.as_posix() if is_installed else path
+
+    def _compiled(self, node: Mapping[str, Any]) -> Path | None:
+        own = str(node["original_file_path"])
+        if os.path.basename(own) != os.path.basename(node["path"]):  # noqa: PTH119
+            own = f"{own}/{node['path']}"  # generic tests: several in one file
+        path = self._invocation.target_path / "compiled" / node["package_name"] / own
+        return path if path.is_file() else None
+
+    def _line(
+        self, status: NodeStatus, message: str, source: str | None, compiled: Path | None
+    ) -> int | None:
+        if status != "error" or source is None or not source.endswith(".sql"):
+            return None
+        project = self._invocation.root / self._invocation.project
+        try:
+            line = messages.parse(message).line
+            if line is not None or compiled is None:
+                return line
+            return messages.source_line(
+                message,
+                (project / source).read_text(encoding="utf-8"),
+                compiled.read_text(encoding="utf-8"),
+            )
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def _manifest_nodes(self) -> Mapping[str, Any]:
+        """Nodes of the manifest that dbt wrote when it parsed, just before the build."""
+        with self._lock:
+            if self._nodes is None:
+                try:
+                    content = (self._invocation.target_path / "manifest.json").read_bytes()
+                    manifest = orjson.loads(content)
+                    self._nodes = {**manifest["nodes"], **manifest.get("unit_tests", {})}
+                except (OSError, ValueError, KeyError):
+                    self._nodes = {}
+            return self._nodes
+
+
+def _instant(text: str) -> datetime:
+    """Read a timestamp of dbt, which is UTC and does not say so."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else datetime.now(UTC)
+
+
+def _rows_affected(result: Any) -> int | None:
+    response = result.adapter_response
+    if "rows_affected" not in response:
+        return None
+    try:
+        rows = int(response["rows_affected"])
+    except (TypeError, ValueError):
+        return None
+    return rows if rows >= 0 else None
+
+
+def _message(status: NodeStatus, message: str) -> str | None:
+    if status in {"success", "pass", "skipped", "cancelled"} or not message:
+        return None
+    return messages.parse(message).text

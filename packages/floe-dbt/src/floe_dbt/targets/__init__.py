@@ -1,0 +1,1 @@
+"""The engines that floe writes dbt profiles for, one module each."""
