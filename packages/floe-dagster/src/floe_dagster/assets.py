@@ -1,0 +1,356 @@
+"""One multi-asset per unit: what Dagster shows of a dbt project, and how it is built."""
+
+# Dagster reads the annotations of the functions it decorates, so they are not postponed here.
+
+import posixpath
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from floe_core.errors import ArtifactsError
+from floe_core.index import BUILDABLE, Node
+from floe_core.schemas.artifacts import CompiledArtifacts
+from floe_dagster import translator
+from floe_dagster.build import Build, EngineFactory, failure_message
+from floe_dagster.connection import invocation
+from floe_dagster.selection import dbt_selection
+from floe_dagster.units import Unit, is_asset
+from floe_dbt.engine import FAILED, BuildResult, Listener, NodeFinished
+
+BuildEvent = dg.MaterializeResult[None] | dg.AssetCheckResult | dg.AssetObservation
+
+
+class BuildConfig(dg.Config):
+    """What a launch may change; Dagster's launchpad shows it."""
+
+    full_refresh: bool = Field(
+        default=False, description="Rebuild incremental models and seeds from nothing."
+    )
+    threads: int | None = Field(
+        default=None, description="Number of dbt threads; the profile's when empty."
+    )
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the assets run dbt.
+
+    Attributes:
+        engine: Makes the engine.
+        secrets: Looks up the secrets that dbt needs.
+        lock: Keeps other runs of the project and environment out.
+        listener: Hears every event of dbt.
+        planned: Unique ids of what the run builds and tests, by the unit's name; when None, what
+            Dagster selects, with all tests that belong to it.
+        on_result: Called with dbt's result of each build.
+        cancelled: Once set, the builds are cancelled, and Dagster takes it for an interrupt.
+    """
+
+    engine: EngineFactory
+    secrets: Callable[[], Mapping[str, str]]
+    lock: Callable[[dg.AssetExecutionContext], AbstractContextManager[None]]
+    listener: Listener | None = None
+    planned: Mapping[str, frozenset[str]] | None = None
+    on_result: Callable[[BuildResult], None] | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The two names of everything in a unit: dbt's unique ids and Dagster's keys."""
+
+    keys: Mapping[str, dg.AssetKey]
+    checks: Mapping[str, dg.AssetCheckKey]
+    nodes: Mapping[dg.AssetKey, str] = field(init=False)
+    tests: Mapping[dg.AssetCheckKey, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nodes", {key: name for name, key in self.keys.items()})
+        object.__setattr__(self, "tests", {key: name for name, key in self.checks.items()})
+
+
+def unit_assets(
+    artifacts: CompiledArtifacts,
+    unit: Unit,
+    root: Path,
+    execution: Execution,
+    extra_deps: Mapping[str, Sequence[dg.AssetKey]],
+) -> dg.AssetsDefinition:
+    """Make the multi-asset of a unit.
+
+    Args:
+        artifacts: The artifacts.
+        unit: The unit.
+        root: Absolute project root.
+        execution: How it runs dbt.
+        extra_deps: Assets of other dbt projects that a node comes after, by its unique id.
+    """
+    owner = artifacts.identity.owner if artifacts.identity else None
+    specs = {
+        node.unique_id: translator.asset_spec(unit, node, owner, extra_deps.get(node.unique_id, ()))
+        for node in unit.assets
+    }
+    checks = translator.check_specs(unit)
+    names = _Names(
+        {unique_id: spec.key for unique_id, spec in specs.items()},
+        {unique_id: spec.key for unique_id, spec in checks.items()},
+    )
+
+    @dg.multi_asset(
+        name=unit.name,
+        specs=list(specs.values()),
+        check_specs=list(checks.values()),
+        can_subset=True,
+        description=f"dbt project {unit.project}, target {unit.target}",
+        allow_arbitrary_check_specs=True,
+    )
+    def build(context: dg.AssetExecutionContext, config: BuildConfig) -> Iterator[BuildEvent]:
+        with execution.lock(context):
+            yield from _build(context, config, artifacts, unit, root, execution, names)
+
+    return build
+
+
+def _build(
+    context: dg.AssetExecutionContext,
+    config: BuildConfig,
+    artifacts: CompiledArtifacts,
+    unit: Unit,
+    root: Path,
+    execution: Execution,
+    names: _Names,
+) -> Iterator[BuildEvent]:
+    checks = frozenset(context.selected_asset_check_keys)
+    selection = dbt_selection(unit, _wanted(context, unit, execution, names))
+    build = Build(
+        execution.engine(),
+        invocation(artifacts, unit, root, execution.secrets(), config.threads),
+        selection,
+        listener=execution.listener,
+        full_refresh=config.full_refresh,
+        cancelled=execution.cancelled,
+    )
+    failed: list[NodeFinished] = []
+    for node in build:
+        if node.status in FAILED:
+            failed.append(node)
+        yield from _to_dagster(node, unit, names, context.selected_asset_keys, checks)
+    result = build.result
+    if execution.on_result is not None:
+        execution.on_result(result)
+    if result.was_cancelled:
+        if execution.cancelled.is_set():
+            # Without this, Dagster takes the interrupt for a failure of the machine.
+            context.instance.report_run_canceling(context.run)
+        raise dg.DagsterExecutionInterruptedError
+    message = failure_message(result, failed)
+    if message is not None:
+        raise dg.Failure(message, allow_retries=not failed)
+
+
+def _wanted(
+    context: dg.AssetExecutionContext, unit: Unit, execution: Execution, names: _Names
+) -> set[str]:
+    """Unique ids of what this step builds and tests."""
+    nodes = {names.nodes[key] for key in context.selected_asset_keys}
+    checks = {names.tests[key] for key in context.selected_asset_check_keys}
+    return nodes | checks | _loose_tests(unit, execution, names, nodes, checks)
+
+
+def _loose_tests(
+    unit: Unit, execution: Execution, names: _Names, nodes: set[str], checks: set[str]
+) -> set[str]:
+    """Tests that are not checks and belong to this step.
+
+    Dagster cannot select them, so they come with the nodes that they test: with the last one in
+    dbt's order, where they test several. They stay away when checks of the nodes were deselected.
+    """
+    loose = [test for test in unit.tests if test.unique_id not in names.checks]
+    if execution.planned is not None:
+        planned = execution.planned.get(unit.name, frozenset())
+        loose = [test for test in loose if test.unique_id in planned]
+        return {test.unique_id for test in loose if _belongs(unit, test, nodes, planned)}
+    left_out = (key for key, test in names.tests.items() if test not in checks)
+    if any(names.nodes[key.asset_key] in nodes for key in left_out):
+        return set()
+    built = names.keys.keys()
+    return {test.unique_id for test in loose if _belongs(unit, test, nodes, built)}
+
+
+def _belongs(unit: Unit, test: Node, nodes: set[str], candidates: Collection[str]) -> bool:
+    """Whether a loose test belongs to the step that builds `nodes`, among all `candidates`."""
+    tested = [parent for parent in unit.upstream(test) if parent in candidates]
+    if not tested:  # a test of sources comes with the nodes that read them
+        read = set(test.depends_on)
+        readers = (node for node in unit.assets if read.intersection(node.depends_on))
+        tested = [node.unique_id for node in readers if node.unique_id in candidates]
+    return not tested or max(tested, key=lambda name: unit.order[name]) in nodes
+
+
+def _to_dagster(
+    node: NodeFinished,
+    unit: Unit,
+    names: _Names,
+    selected: Iterable[dg.AssetKey],
+    checks: frozenset[dg.AssetCheckKey],
+) -> Iterator[BuildEvent]:
+    """Say in Dagster's terms what happened to a node."""
+    if node.resource_type in BUILDABLE:
+        key = names.keys.get(node.unique_id)
+        if node.status == "success" and key is not None and key in selected:
+            yield dg.MaterializeResult(asset_key=key, metadata=_metadata(node))
+    elif node.status not in {"skipped", "cancelled"}:
+        check = names.checks.get(node.unique_id)
+        if check is not None and check in checks:
+            yield _check_result(node, check)
+        else:
+            yield from observations(node, unit)
+
+
+def _check_result(node: NodeFinished, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
+    is_warning = node.status == "warn"
+    return dg.AssetCheckResult(
+        passed=node.status == "pass",
+        asset_key=check.asset_key,
+        check_name=check.name,
+        severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+        metadata=_metadata(node),
+    )
+
+
+def observations(node: NodeFinished, unit: Unit) -> Iterator[dg.AssetObservation]:
+    """Results of a test that is no check, shown on everything that it tests."""
+    test = unit.index.nodes.get(node.unique_id)
+    for parent in unit.upstream(test) if test is not None else ():
+        yield dg.AssetObservation(
+            asset_key=translator.asset_key(unit.index.nodes[parent]),
+            description=f"dbt test {node.name}",
+            metadata=_metadata(node),
+        )
+
+
+def _metadata(node: NodeFinished) -> dict[str, str | int | float]:
+    found: dict[str, str | int | float | None] = {
+        "unique_id": node.unique_id,
+        "Execution Duration": node.seconds,
+        "status": node.status,
+        "dagster/row_count": node.rows,
+        "dagster_dbt/failed_row_count": node.failures,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def external_specs(units: Sequence[Unit]) -> list[dg.AssetSpec]:
+    """Specs of what is seen and not built: sources that are read, and models nobody claims.
+
+    A source that another project of the product builds is that project's asset, and not here.
+    """
+    built = {translator.asset_key(node) for unit in units for node in unit.assets}
+    claimed = {(unit.project, unique_id) for unit in units for unique_id in unit.transform_of}
+    specs: dict[dg.AssetKey, dg.AssetSpec] = {}
+    for unit in units:
+        for node in _seen(unit, claimed):
+            spec = translator.external_spec(unit, node)
+            if spec.key not in built:
+                specs.setdefault(spec.key, spec)
+    return list(specs.values())
+
+
+def _seen(unit: Unit, claimed: set[tuple[str, str]]) -> list[Node]:
+    models = [
+        node
+        for node in unit.index.nodes.values()
+        if is_asset(node) and (unit.project, node.unique_id) not in claimed
+    ]
+    readers = [*unit.assets, *models, *unit.tests]
+    read = {parent for reader in readers for parent in unit.upstream(reader)}
+    nodes = unit.index.nodes
+    sources = [nodes[name] for name in sorted(read) if nodes[name].resource_type == "source"]
+    return [*sources, *models]
+
+
+def cross_project_deps(units: Sequence[Unit]) -> dict[str, dict[str, list[dg.AssetKey]]]:
+    """Turn `depends_on` between transforms of different dbt projects into asset dependencies.
+
+    The first assets of the later transform depend on the last assets of the earlier one. Within one
+    dbt project dbt's own graph decides.
+
+    Returns:
+        Keys that a node depends on, by the unit's name and the node's unique id.
+    """
+    homes = {name: unit for unit in units for name in unit.transforms}
+    deps: dict[str, dict[str, list[dg.AssetKey]]] = {unit.name: {} for unit in units}
+    for unit in units:
+        for name, transform in unit.transforms.items():
+            for earlier in transform.depends_on:
+                home = homes.get(earlier)
+                if home is None or home.project == unit.project:
+                    continue
+                keys = [translator.asset_key(node) for node in _last(home, earlier)]
+                for node in _first(unit, name):
+                    deps[unit.name].setdefault(node.unique_id, []).extend(keys)
+    return deps
+
+
+def _members(unit: Unit, transform: str) -> dict[str, Node]:
+    return {
+        node.unique_id: node
+        for node in unit.assets
+        if unit.transform_of[node.unique_id] == transform
+    }
+
+
+def _first(unit: Unit, transform: str) -> list[Node]:
+    members = _members(unit, transform)
+    return [node for node in members.values() if members.keys().isdisjoint(unit.upstream(node))]
+
+
+def _last(unit: Unit, transform: str) -> list[Node]:
+    members = _members(unit, transform)
+    read = {parent for node in members.values() for parent in unit.upstream(node)}
+    return [node for unique_id, node in members.items() if unique_id not in read]
+
+
+def check_keys_are_unique(units: Sequence[Unit]) -> None:
+    """Refuse two nodes with one asset key.
+
+    Raises:
+        ArtifactsError: if there are some; it names the nodes and their files.
+    """
+    owners: dict[dg.AssetKey, tuple[Unit, Node]] = {}
+    for unit in units:
+        local = [*unit.assets, *_sources_read(unit)]
+        for node in local:
+            key = translator.asset_key(node)
+            other = owners.setdefault(key, (unit, node))
+            if _is_clash(other, (unit, node)):
+                raise _clash(key, other, (unit, node))
+
+
+def _sources_read(unit: Unit) -> list[Node]:
+    read = {parent for node in unit.assets for parent in unit.upstream(node)}
+    return [unit.index.nodes[name] for name in sorted(read) if name.startswith("source.")]
+
+
+def _is_clash(one: tuple[Unit, Node], other: tuple[Unit, Node]) -> bool:
+    """Whether two nodes must not share a key; a source may be what another project builds."""
+    if one[0].project == other[0].project:
+        return one[1].unique_id != other[1].unique_id
+    return "source" not in {one[1].resource_type, other[1].resource_type}
+
+
+def _clash(key: dg.AssetKey, one: tuple[Unit, Node], other: tuple[Unit, Node]) -> ArtifactsError:
+    places = " and ".join(
+        f"{node.unique_id} ({posixpath.normpath(f'{unit.project}/{node.original_file_path}')})"
+        for unit, node in (one, other)
+    )
+    return ArtifactsError(
+        f"two nodes have the asset key `{key.to_user_string()}`: {places}",
+        help="Give one of them a key of its own in dbt: "
+        "`meta: {dagster: {asset_key: [another, name]}}`.",
+    )

@@ -1,0 +1,109 @@
+"""How dbt reaches the database: the invocation of a unit, and the secrets that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from floe_core import plugins, secrets
+from floe_core.errors import ArtifactsError, SecretNotFoundError
+from floe_core.layout import Layout
+from floe_core.plugins import ComputeTarget
+from floe_core.schemas.artifacts import CompiledArtifacts, CompiledPlugins
+from floe_core.schemas.platform import ComputeProfile
+from floe_core.schemas.secret import SecretRef
+from floe_dbt.engine import Invocation
+
+if TYPE_CHECKING:
+    from floe_dagster.units import Unit
+
+_PLACEHOLDER = "placeholder"
+
+
+def compute_target(artifacts: CompiledArtifacts) -> tuple[ComputeTarget, ComputeProfile]:
+    """The plugin of the product's engine, and the profile that it connects with.
+
+    Raises:
+        ArtifactsError: if the plugin is not installed.
+    """
+    profile = compute_profile(artifacts)
+    target = plugins.compute_target(profile.type)
+    if target is None:
+        known = ", ".join(plugins.names(plugins.TARGETS)) or "none"
+        raise ArtifactsError(
+            f"the artifacts need compute `{profile.type}`, which is not installed here "
+            f"(installed: {known})",
+            help=f"Install the package that brings `{profile.type}`.",
+        )
+    return target, profile
+
+
+def secret_refs(artifacts: CompiledArtifacts) -> Mapping[str, SecretRef]:
+    """References to the secrets that the product's engine needs, by environment variable.
+
+    Raises:
+        ArtifactsError: if the engine's plugin is not installed.
+    """
+    target, profile = compute_target(artifacts)
+    return target.secrets(profile)
+
+
+def compute_profile(artifacts: CompiledArtifacts) -> ComputeProfile:
+    """The compute profile of the product; made from `compute` for artifacts of contract 1.0."""
+    if artifacts.profiles is not None:
+        return artifacts.profiles.compute.profile
+    return ComputeProfile(type=artifacts.compute.target, properties=artifacts.compute.properties)
+
+
+def resolve_secrets(artifacts: CompiledArtifacts) -> dict[str, str]:
+    """Look up the engine's secrets, here and now.
+
+    Raises:
+        SecretNotFoundError: if one is in none of the product's backends.
+    """
+    backends = (artifacts.plugins or CompiledPlugins()).secret_backends
+    return secrets.resolve(secret_refs(artifacts), backends)
+
+
+def secrets_or_placeholders(artifacts: CompiledArtifacts) -> dict[str, str]:
+    """Look up the engine's secrets for a command that does not connect, such as a dry run."""
+    try:
+        return resolve_secrets(artifacts)
+    except SecretNotFoundError:
+        return dict.fromkeys(secret_refs(artifacts), _PLACEHOLDER)
+
+
+def invocation(
+    artifacts: CompiledArtifacts,
+    unit: Unit,
+    root: Path,
+    environment: Mapping[str, str],
+    threads: int | None = None,
+) -> Invocation:
+    """Where and how dbt runs for a unit."""
+    layout = Layout(root)
+    return Invocation(
+        root=root,
+        project=unit.project,
+        profiles_dir=_profiles_dir(artifacts, unit, root),
+        target=unit.target,
+        target_path=layout.target_path(artifacts.environment, unit.project, unit.target),
+        log_path=layout.dbt_logs(artifacts.environment),
+        vars=artifacts.dbt_vars,
+        environment=environment,
+        threads=threads,
+    )
+
+
+def _profiles_dir(artifacts: CompiledArtifacts, unit: Unit, root: Path) -> Path:
+    named = next(
+        (t.dbt_profiles_path for t in unit.transforms.values() if t.dbt_profiles_path is not None),
+        artifacts.dbt_profiles_path,
+    )
+    folder = root / named if named else Layout(root).profiles_dir(artifacts.environment)
+    if not (folder / "profiles.yml").is_file():
+        raise ArtifactsError(
+            f"there is no profiles.yml in {folder}", help="Run `floe compile` here to write it."
+        )
+    return folder

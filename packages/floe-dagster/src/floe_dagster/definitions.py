@@ -1,0 +1,162 @@
+"""Dagster definitions of a product, made from its artifacts.
+
+A code location is three lines::
+
+    from floe_dagster.definitions import defs
+
+    __all__ = ["defs"]
+
+or none: ``dagster dev -m floe_dagster.definitions``. `defs` is made when it is first asked for,
+from the artifacts that `FLOE_ARTIFACTS` names, else from `.floe/artifacts.json` of the current
+folder or one above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from floe_core.artifacts import load_artifacts
+from floe_core.errors import ArtifactsError, FloeError
+from floe_core.index import ProjectIndex
+from floe_core.layout import Layout
+from floe_core.schemas.artifacts import CompiledArtifacts
+from floe_dagster import assets
+from floe_dagster.artifacts import find_artifacts, project_root
+from floe_dagster.build import dbt_core
+from floe_dagster.connection import resolve_secrets
+from floe_dagster.lock import Holder, hold
+from floe_dagster.schedules import run_job, schedules
+from floe_dagster.units import Unit, resolve_units
+from floe_dbt.engine import DbtEngine, Listener
+
+if TYPE_CHECKING:
+    defs: dg.Definitions
+
+__all__ = ["build_definitions", "defs"]
+
+_LOCK_WAIT_SECONDS = 24 * 3600.0
+
+
+def build_definitions(
+    artifacts: CompiledArtifacts | Path | str,
+    *,
+    root: Path | None = None,
+    indexes: Sequence[ProjectIndex] | None = None,
+    listener: Listener | None = None,
+    engine: DbtEngine | None = None,
+    start_schedules: bool | None = None,
+) -> dg.Definitions:
+    """Make the definitions of a product: assets, checks, a job of everything, and schedules.
+
+    A run that Dagster launches waits for other runs of the project and environment to end.
+
+    Args:
+        artifacts: The artifacts, or the path of the file.
+        root: Project root; by default the folder that holds the `.floe` of the artifacts' path.
+        indexes: What dbt knows of the projects; read from `.floe` when None.
+        listener: Hears every event of dbt, in the process that executes.
+        engine: Runs dbt; dbt-core in the process that executes when None.
+        start_schedules: Whether enabled schedules run without being turned on in Dagster; when
+            None, in every environment but `local`.
+
+    Raises:
+        ArtifactsError: if the artifacts cannot be read, do not fit the dbt projects, or give two
+            nodes one asset key.
+    """
+    if not isinstance(artifacts, CompiledArtifacts):
+        path = Path(artifacts)
+        artifacts, root = load_artifacts(path), root or project_root(path)
+    root = (root or Path.cwd()).absolute()
+    _check_root(artifacts, root)
+    units = resolve_units(artifacts, root, indexes)
+    execution = assets.Execution(
+        engine=_factory(engine),
+        secrets=_secrets(artifacts),
+        lock=_waiting_lock(artifacts, root),
+        listener=listener,
+    )
+    return definitions_of(artifacts, units, root, execution, start_schedules=start_schedules)
+
+
+def _check_root(artifacts: CompiledArtifacts, root: Path) -> None:
+    """Refuse a root that the projects are not below, before anything is written there."""
+    for transform in artifacts.transforms:
+        project = transform.dbt_project_path or artifacts.dbt_project_path or "."
+        if not (root / project).is_dir():
+            raise ArtifactsError(
+                f"there is no dbt project `{project}` in {root}",
+                help="Name the folder of floe.yaml: `build_definitions(..., root=...)`, or the "
+                "variable FLOE_PROJECT_DIR.",
+            )
+
+
+def definitions_of(
+    artifacts: CompiledArtifacts,
+    units: Sequence[Unit],
+    root: Path,
+    execution: assets.Execution,
+    *,
+    start_schedules: bool | None = None,
+) -> dg.Definitions:
+    """Make definitions of units that are resolved already; see `build_definitions`."""
+    assets.check_keys_are_unique(units)
+    extra_deps = assets.cross_project_deps(units)
+    built = [
+        assets.unit_assets(artifacts, unit, root, execution, extra_deps[unit.name])
+        for unit in units
+        if unit.assets
+    ]
+    start = artifacts.environment != "local" if start_schedules is None else start_schedules
+    return dg.Definitions(
+        assets=[*built, *assets.external_specs(units)],
+        jobs=[run_job(artifacts, units)],
+        schedules=schedules(artifacts, units, start=start),
+    )
+
+
+def _factory(engine: DbtEngine | None) -> Callable[[], DbtEngine]:
+    return dbt_core if engine is None else lambda: engine
+
+
+def _secrets(artifacts: CompiledArtifacts) -> Callable[[], Mapping[str, str]]:
+    return lambda: resolve_secrets(artifacts)
+
+
+def _waiting_lock(
+    artifacts: CompiledArtifacts, root: Path
+) -> Callable[[dg.AssetExecutionContext], AbstractContextManager[None]]:
+    layout = Layout(root)
+
+    @contextmanager
+    def lock(context: dg.AssetExecutionContext) -> Iterator[None]:
+        def say(holder: Holder | None) -> None:
+            who = f"process {holder.pid} ({holder.command})" if holder else "another process"
+            context.log.info(f"Waiting for {who}, which runs this project")
+
+        command = f"Dagster run {context.run.run_id}"
+        with hold(
+            layout, artifacts.environment, command=command, wait=_LOCK_WAIT_SECONDS, on_wait=say
+        ):
+            yield
+
+    return lock
+
+
+def __getattr__(name: str) -> Any:
+    if name != "defs":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        built = build_definitions(find_artifacts())
+    except FloeError as problem:
+        # Dagster shows the text of an exception and the frames that it came through.
+        raise ArtifactsError(f"{problem}\n{problem.help or ''}".rstrip()) from None
+    return globals().setdefault("defs", built)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "defs"})

@@ -1,0 +1,1 @@
+select sum(amount) as revenue, count(*) as orders from {{ ref('orders') }}

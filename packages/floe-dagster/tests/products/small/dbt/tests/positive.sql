@@ -1,0 +1,1 @@
+select * from {{ ref('mid') }} where n < 0
