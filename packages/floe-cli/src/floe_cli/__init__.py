@@ -1,0 +1,1 @@
+"""The `floe` command. Each command parses, calls one library function, and prints."""

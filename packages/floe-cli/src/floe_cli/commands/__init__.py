@@ -1,0 +1,1 @@
+"""One module a command; the trailing underscore keeps names of Python free."""

@@ -1,0 +1,46 @@
+"""`floe compile`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from floe_cli.edge import floe_command
+from floe_cli.options import compile_request, source_options
+from floe_cli.output import Output, diagnostics_document, shown_path
+
+
+@floe_command("compile", short_help="Merge both files into .floe/artifacts.json.")
+@source_options
+def command(out: Output, **source: Any) -> None:
+    """Merge floe.yaml and platform.yaml into one contract, .floe/artifacts.json.
+
+    Parses the dbt projects that changed since last time. Needs no network and no credentials.
+    With SOURCE_DATE_EPOCH set, equal inputs give equal files, byte for byte.
+    """
+    from floe_cli.freshness import compile_now, describe_contents
+
+    started = time.perf_counter()
+    fresh = compile_now(compile_request(**source), out)
+    compilation, artifacts = fresh.compilation, fresh.compilation.artifacts
+    seconds = time.perf_counter() - started
+    out.document(
+        {
+            "ok": True,
+            "product": artifacts.product,
+            "environment": artifacts.environment,
+            "artifacts": shown_path(compilation.path),
+            "source_hash": artifacts.metadata.source_hash,
+            "is_changed": compilation.is_changed,
+            "parsed_projects": list(compilation.parsed),
+            "seconds": round(seconds, 3),
+            **diagnostics_document(fresh.diagnostics),
+        }
+    )
+    verb = "Compiled" if compilation.is_changed else "Nothing changed in"
+    out.result(
+        f"{verb} {artifacts.product} for environment {artifacts.environment}: "
+        f"{describe_contents(fresh)} ({seconds:.1f} s)\n"
+        f"  {shown_path(compilation.path)}"
+    )
+    out.note("Next: floe run")

@@ -1,0 +1,167 @@
+"""`floe run`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from floe_cli.edge import floe_command
+from floe_cli.exits import Exit
+from floe_cli.options import compile_request, source_options
+from floe_cli.output import Output, is_terminal, plural
+
+if TYPE_CHECKING:
+    from floe_cli.freshness import Fresh
+    from floe_core.compiler.request import CompileRequest
+    from floe_core.schemas.artifacts import CompiledArtifacts
+    from floe_dagster.plan import RunPlan
+
+EPILOG = """\b
+Examples:
+  floe run                                everything
+  floe run --select customers+            a model and all that reads it
+  floe run --transform gold --dry-run     what a run of one transform would do
+  floe run --failed                       what failed or was skipped last time
+"""
+
+
+@floe_command("run", short_help="Build and test the product.", epilog=EPILOG)
+@source_options
+@click.option("-s", "--select", multiple=True, metavar="SELECTION", help="dbt selection to run.")
+@click.option("--exclude", multiple=True, metavar="SELECTION", help="dbt selection to leave out.")
+@click.option("-t", "--transform", multiple=True, metavar="NAME", help="Transform to run.")
+@click.option("--failed", is_flag=True, help="Run what failed or was skipped last time.")
+@click.option("--full-refresh", is_flag=True, help="Rebuild incremental models and seeds.")
+@click.option("--threads", type=click.IntRange(min=1), help="Number of models built at once.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before a run in production.")
+@click.option("--dry-run", is_flag=True, help="Show what would be run, and stop.")
+def command(
+    out: Output,
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    transform: tuple[str, ...],
+    failed: bool,
+    full_refresh: bool,
+    threads: int | None,
+    yes: bool,
+    dry_run: bool,
+    **source: Any,
+) -> int:
+    """Build the product's seeds, models and snapshots, and run their tests, in dbt's order.
+
+    Compiles first if anything has changed. The run is recorded in Dagster's instance and under
+    .floe/runs; `floe list` shows the last state of each model.
+    """
+    from floe_cli.freshness import compile_now
+    from floe_cli.progress import Progress, record_document, summarise
+    from floe_dagster.execute import execute
+    from floe_dagster.plan import RunRequest, plan
+
+    request_to_compile = compile_request(**source)
+    fresh = compile_now(request_to_compile, out)
+    if failed and source["vars_"] is None:
+        fresh = _with_the_vars_of_last_time(fresh, request_to_compile, out)
+    artifacts = fresh.compilation.artifacts
+    if fresh.compilation.is_changed:
+        out.note(f"Compiled {artifacts.product} for environment {artifacts.environment}.")
+    request = RunRequest(select, exclude, transform, failed, full_refresh, threads)
+    decided = plan(artifacts, root=fresh.root, request=request)
+    if dry_run:
+        _show_plan(out, decided)
+        return Exit.OK
+    _confirm(artifacts, decided, yes)
+    with Progress(out, decided) as progress:
+        record = execute(artifacts, root=fresh.root, planned=decided, listener=progress.listen)
+    out.document(record_document(record))
+    summarise(out, record, fresh.root, _projects(artifacts, fresh.root), _repeated(source))
+    if record.status == "cancelled":
+        return Exit.INTERRUPTED
+    if record.is_unreachable:
+        return Exit.UNAVAILABLE
+    return Exit.OK if record.is_success else Exit.FAILED
+
+
+def _with_the_vars_of_last_time(fresh: Fresh, request: CompileRequest, out: Output) -> Fresh:
+    """What failed is run again as it was run: with the same dbt vars."""
+    from floe_cli.freshness import compile_now
+    from floe_core.layout import Layout
+    from floe_dagster.records import read_records
+
+    artifacts = fresh.compilation.artifacts
+    records = read_records(Layout(fresh.root), artifacts.environment, limit=1)
+    if not records or dict(records[0].vars) == artifacts.dbt_vars:
+        return fresh
+    return compile_now(replace(request, vars=records[0].vars), out)
+
+
+def _repeated(source: Mapping[str, Any]) -> str:
+    """The options that the next command needs as well."""
+    given = (
+        ("--env", source["env"]),
+        ("--platform", source["platform"]),
+        ("-C", source["project_dir"]),
+    )
+    return "".join(f" {option} {shlex.quote(str(value))}" for option, value in given if value)
+
+
+def _projects(artifacts: CompiledArtifacts, root: Path) -> dict[str, Path]:
+    """Folder of the dbt project of each transform, by the transform's name."""
+    return {
+        str(transform.name): root / (transform.dbt_project_path or ".")
+        for transform in artifacts.transforms
+    }
+
+
+def _show_plan(out: Output, decided: RunPlan) -> None:
+    rows = [
+        {
+            "unique_id": node.unique_id,
+            "name": node.name,
+            "resource_type": node.resource_type,
+            "transform": node.transform,
+        }
+        for unit in decided.units
+        for node in (*unit.nodes, *unit.tests)
+    ]
+    out.document(
+        {
+            "ok": True,
+            "product": decided.product,
+            "environment": decided.environment,
+            "dry_run": True,
+            "nodes": rows,
+        }
+    )
+    width = max(len(row["name"] or "") for row in rows)
+    lines = [
+        f"  {row['resource_type']:<8}  {row['name']:<{width}}  {row['transform'] or ''}".rstrip()
+        for row in rows
+    ]
+    out.result(
+        f"Would run {plural(len(rows), 'node')} of {decided.product} "
+        f"in environment {decided.environment}:\n" + "\n".join(lines)
+    )
+
+
+def _confirm(artifacts: CompiledArtifacts, decided: RunPlan, yes: bool) -> None:
+    from floe_core.errors import UsageError
+
+    if yes or not artifacts.is_production:
+        return
+    count = plural(len(decided.unique_ids), "node")
+    if not is_terminal(sys.stdin):
+        raise UsageError(
+            f"environment {artifacts.environment} is production, and there is no terminal to ask",
+            help="Add `--yes` to run it all the same.",
+        )
+    click.confirm(
+        f"Run {count} of {artifacts.product} in production ({artifacts.environment})?",
+        abort=True,
+        err=True,
+    )

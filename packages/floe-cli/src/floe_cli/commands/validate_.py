@@ -1,0 +1,35 @@
+"""`floe validate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from floe_cli.edge import floe_command
+from floe_cli.options import compile_request, source_options
+from floe_cli.output import Output, diagnostics_document
+
+
+@floe_command("validate", short_help="Check floe.yaml and platform.yaml without dbt.")
+@source_options
+def command(out: Output, **source: Any) -> None:
+    """Check floe.yaml and platform.yaml, and say everything that is wrong at once.
+
+    Looks at both files and at the file system, without starting dbt; takes a fraction of a
+    second. `floe compile` checks models, selections and tests as well.
+    """
+    from floe_core.compiler.pipeline import CHECKS, check, run_stages
+
+    request = compile_request(**source)
+    outcome = run_stages(CHECKS, request)
+    check(outcome)
+    out.diagnostics(outcome.diagnostics)
+    resolved = outcome.value
+    out.document(
+        {
+            "ok": True,
+            "product": resolved.floe.name,
+            "environment": resolved.environment,
+            **diagnostics_document(outcome.diagnostics),
+        }
+    )
+    out.result(f"{resolved.floe.name} is valid for environment {resolved.environment}.")

@@ -1,0 +1,126 @@
+"""The edge of every command: shared options, error handling and the log file."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from floe_cli.exits import Exit
+from floe_cli.output import Output
+from floe_core.errors import CompileError, FloeError
+
+_log = logging.getLogger("floe")
+_log.addHandler(logging.NullHandler())  # without a log file, nothing is said twice
+
+Body = Callable[..., int | None]
+
+
+def floe_command(
+    name: str, *, formats: tuple[str, ...] = ("text", "json"), **attributes: Any
+) -> Callable[[Body], click.Command]:
+    """Make a command of a function that takes an `Output` first and may return an exit code.
+
+    Adds `--output`, `-v` and `-q`. Errors that floe raises are printed, and give the exit code;
+    anything else is a defect of floe: it is written to the log, and says so.
+    """
+
+    def decorate(body: Body) -> click.Command:
+        @functools.wraps(body)
+        def edge(output: str, verbose: int, quiet: bool, **options: Any) -> None:
+            out = Output(output, verbosity=-1 if quiet else verbose)
+            sys.exit(_guarded(body, out, options))
+
+        shared = (
+            click.option("-q", "--quiet", is_flag=True, help="Print results and errors only."),
+            click.option("-v", "--verbose", count=True, help="Print more."),
+            click.option(
+                "-o",
+                "--output",
+                type=click.Choice(formats),
+                default="text",
+                show_default=True,
+                help="Form of the output.",
+            ),
+        )
+        make: Callable[[Callable[..., None]], click.Command] = click.command(name, **attributes)
+        wrapped: Callable[..., None] = edge
+        for option in shared:
+            wrapped = option(wrapped)
+        return make(wrapped)
+
+    return decorate
+
+
+def _guarded(body: Body, out: Output, options: dict[str, Any]) -> int:
+    try:
+        return int(body(out, **options) or Exit.OK)
+    except CompileError as problem:
+        out.diagnostics(problem.diagnostics)
+        if out.is_json:
+            out.error(problem)
+        return problem.exit_code
+    except FloeError as problem:
+        out.error(problem)
+        _log.error("%s", problem.message)
+        return problem.exit_code
+    except (KeyboardInterrupt, click.Abort, click.ClickException, BrokenPipeError):
+        raise
+    except Exception as problem:
+        return _defect(out, problem)
+    finally:
+        close_log()
+
+
+def _defect(out: Output, problem: Exception) -> int:
+    """Say that floe itself is at fault; the traceback goes to the log, or to `-v`."""
+    _log.exception("internal error")
+    where = next(
+        (h.baseFilename for h in _log.handlers if isinstance(h, logging.FileHandler)), None
+    )
+    help = f"The traceback is in {where}." if where else "Run it again with `-v` for the traceback."
+    if out.is_verbose:
+        import traceback
+
+        traceback.print_exc()
+    out.error(FloeError(f"floe itself failed: {type(problem).__name__}: {problem}", help=help))
+    return Exit.FAILED
+
+
+def open_log(root: Path) -> None:
+    """Write the log of this command to `.floe/logs/floe.log`; up to 1 MiB, one older file.
+
+    A folder that cannot be written to costs the log, not the command.
+    """
+    from logging.handlers import RotatingFileHandler
+
+    from floe_core.layout import Layout
+
+    close_log()
+    layout = Layout(root)
+    try:
+        layout.prepare()
+        layout.logs.mkdir(exist_ok=True)
+        handler = RotatingFileHandler(
+            layout.logs / "floe.log", maxBytes=1024 * 1024, backupCount=1, encoding="utf-8"
+        )
+    except OSError:
+        return
+    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    _log.propagate = False
+    _log.info("floe %s", " ".join(sys.argv[1:2]))  # options may hold what no log should
+
+
+def close_log() -> None:
+    """Close the log of this command."""
+    for handler in list(_log.handlers):
+        if isinstance(handler, logging.FileHandler):
+            _log.removeHandler(handler)
+            handler.close()

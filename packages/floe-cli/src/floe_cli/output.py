@@ -1,0 +1,162 @@
+"""What commands print: text for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from floe_core.environment_variables import NO_COLOR
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from floe_core.diagnostics import Diagnostic
+    from floe_core.errors import FloeError
+
+
+class Output:
+    """Where a command prints to, and how much.
+
+    Results go to standard output; everything else (progress, warnings, errors) to standard error,
+    so that a result can be piped. With `format` json, one JSON document is the whole of standard
+    output, errors included.
+    """
+
+    def __init__(self, format: str = "text", verbosity: int = 0) -> None:
+        self.format = format
+        self.verbosity = verbosity
+
+    @property
+    def is_json(self) -> bool:
+        """Whether a program reads the output."""
+        return self.format == "json"
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether only results and errors are wanted."""
+        return self.verbosity < 0
+
+    @property
+    def is_verbose(self) -> bool:
+        """Whether more than usual is wanted."""
+        return self.verbosity > 0
+
+    def result(self, text: str) -> None:
+        """Print a result for people."""
+        if not self.is_json:
+            _echo(text, sys.stdout)
+
+    def document(self, document: Any) -> None:
+        """Print the result for programs."""
+        if self.is_json:
+            text = json.dumps(document, indent=2, default=str, ensure_ascii=False, allow_nan=False)
+            _echo(text, sys.stdout)
+
+    def note(self, text: str) -> None:
+        """Say what is going on; not with `-q`."""
+        if not self.is_quiet:
+            _echo(text, sys.stderr)
+
+    def status(self, text: str) -> Status | None:
+        """Show what is at work until the status is stopped; None where nobody would see it."""
+        if self.is_quiet or self.is_json or not is_terminal(sys.stderr):
+            return None
+        from rich.console import Console
+
+        status = Console(stderr=True, highlight=False).status(text, spinner_style="dim")
+        status.start()
+        return status
+
+    def problem(self, text: str) -> None:
+        """Say what went wrong; with `-q` too."""
+        _echo(text, sys.stderr)
+
+    def detail(self, text: str) -> None:
+        """Say what only `-v` asks for."""
+        if self.is_verbose:
+            _echo(text, sys.stderr)
+
+    def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> None:
+        """Print diagnostics and their count; with `-q` the errors alone."""
+        shown = [d for d in diagnostics if d.is_error or not self.is_quiet]
+        if not shown or self.is_json:
+            return
+        for diagnostic in shown:
+            _echo(_coloured(diagnostic.render()) + "\n", sys.stderr)
+        if any(d.is_error for d in shown):
+            _echo(count_findings(shown), sys.stderr)
+
+    def error(self, problem: FloeError) -> None:
+        """Print an error."""
+        if self.is_json:
+            document: dict[str, Any] = {"ok": False, "error": problem.message, "help": problem.help}
+            document |= diagnostics_document(getattr(problem, "diagnostics", ()))
+            self.document(document)
+            return
+        label = style("error:", sys.stderr, fg="red", bold=True)
+        _echo(f"{label} {problem.message}", sys.stderr)
+        if problem.help:
+            _echo(f"  help: {problem.help}", sys.stderr)
+
+
+def diagnostics_document(diagnostics: Iterable[Diagnostic]) -> dict[str, Any]:
+    """Diagnostics as data."""
+    return {"diagnostics": [diagnostic.to_dict() for diagnostic in diagnostics]}
+
+
+def count_findings(diagnostics: Sequence[Diagnostic]) -> str:
+    """Count errors and warnings: `2 errors, 1 warning`."""
+    errors = sum(1 for diagnostic in diagnostics if diagnostic.is_error)
+    return ", ".join(
+        [plural(errors, "error")] * bool(errors)
+        + [plural(len(diagnostics) - errors, "warning")] * bool(len(diagnostics) - errors)
+    )
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 model`, `2 models`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def style(text: str, stream: IO[str], **styles: Any) -> str:
+    """Style text if the stream shows colours."""
+    return click.style(text, **styles) if has_colour(stream) else text
+
+
+def has_colour(stream: IO[str]) -> bool:
+    """Whether a stream is a terminal that may be coloured."""
+    return is_terminal(stream) and not os.environ.get(NO_COLOR) and os.environ.get("TERM") != "dumb"
+
+
+def is_terminal(stream: IO[str]) -> bool:
+    """Whether a person looks at the stream."""
+    return bool(getattr(stream, "isatty", lambda: False)())
+
+
+def _echo(text: str, stream: IO[str]) -> None:
+    click.echo(text, file=stream, color=has_colour(stream))
+
+
+def _coloured(rendered: str) -> str:
+    """Colour the severity of a diagnostic, and the caret."""
+    if not has_colour(sys.stderr):
+        return rendered
+    first, *rest = rendered.split("\n")
+    colour = "red" if "error[" in first else "yellow"
+    for word in ("error[", "warning["):
+        first = first.replace(word, click.style(word[:-1], fg=colour, bold=True) + "[", 1)
+    rest = [click.style(line, fg=colour) if set(line) <= set(" |^\t") else line for line in rest]
+    return "\n".join([first, *rest])
+
+
+def shown_path(path: Path) -> str:
+    """A path as people read it: relative to the current folder where that is short."""
+    from floe_core.diagnostics import display_path
+
+    return display_path(path)

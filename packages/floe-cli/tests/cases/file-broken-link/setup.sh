@@ -1,0 +1,2 @@
+rm platform.yaml
+ln -s mounted/platform.yaml platform.yaml

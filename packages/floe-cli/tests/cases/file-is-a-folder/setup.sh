@@ -1,0 +1,2 @@
+rm floe.yaml
+mkdir floe.yaml

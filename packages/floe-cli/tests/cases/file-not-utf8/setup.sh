@@ -1,0 +1,1 @@
+printf 'name: shop\nversion: "1.0.0"\nowner: Andr\351\n' > floe.yaml

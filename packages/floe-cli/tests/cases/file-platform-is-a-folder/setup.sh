@@ -1,0 +1,2 @@
+rm platform.yaml
+mkdir platform.yaml

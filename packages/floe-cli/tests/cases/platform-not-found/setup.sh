@@ -1,0 +1,2 @@
+mkdir .git
+rm platform.yaml

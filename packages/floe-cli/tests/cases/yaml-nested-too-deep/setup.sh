@@ -1,0 +1,1 @@
+python3 -c 'print("a: " + "[" * 100 + "]" * 100)' > platform.yaml

@@ -1,0 +1,53 @@
+"""Each planted mistake prints exactly what its folder expects."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from floe_testing.cli import run_floe
+
+CASES = Path(__file__).parent / "cases"
+BASE = CASES / "_base"
+NAMES = sorted(path.name for path in CASES.iterdir() if path.is_dir() and path != BASE)
+_NOT_INPUT = shutil.ignore_patterns("expected.txt", "command", "setup.sh")
+
+
+def prepare(case: Path, folder: Path) -> None:
+    shutil.copytree(BASE, folder, symlinks=True, dirs_exist_ok=True)
+    shutil.copytree(case, folder, symlinks=True, dirs_exist_ok=True, ignore=_NOT_INPUT)
+    if (case / "setup.sh").exists():
+        subprocess.run(["bash", str(case / "setup.sh")], cwd=folder, check=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_case(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case, folder = CASES / name, tmp_path / "shop"
+    prepare(case, folder)
+    monkeypatch.chdir(folder)
+    command = case / "command"
+    arguments = shlex.split(command.read_text()) if command.exists() else ["validate"]
+    result = run_floe(*arguments)
+    actual = result.transcript(folder)
+    expected = case / "expected.txt"
+    if os.environ.get("FLOE_REFRESH_CASES"):
+        expected.write_text(actual)
+    assert actual == expected.read_text()
+
+
+def test_there_are_enough() -> None:
+    assert len(NAMES) >= 150
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_case_is_a_finding_and_no_traceback(name: str) -> None:
+    expected = (CASES / name / "expected.txt").read_text()
+    assert "Traceback" not in expected
+    assert "floe itself failed" not in expected
+    assert "planted" not in expected.lower()
+    assert "error" in expected.lower() or "warning" in expected

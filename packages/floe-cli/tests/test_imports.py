@@ -1,0 +1,65 @@
+"""Start-up stays lean: what a command imports is on a list."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SNIPPET = """
+import json, sys
+sys.argv = ["floe", *sys.argv[1:]]
+from floe_cli.main import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+known = sys.stdlib_module_names
+roots = {name.partition(".")[0] for name in sys.modules}
+print(json.dumps(sorted(root for root in roots if root not in known)), file=sys.stderr)
+"""
+
+ALWAYS = {"__main__", "click", "floe_cli", "floe_core"}
+FILES = {
+    "annotated_types",
+    "croniter",
+    "dateutil",
+    "floe_dbt",
+    "opentelemetry",
+    "orjson",
+    "pydantic",
+    "pydantic_core",
+    "six",
+    "typing_extensions",
+    "typing_inspection",
+    "yaml",
+}
+ALLOWED = {
+    "--version": ALWAYS,
+    "--help": ALWAYS,
+    "validate": ALWAYS | FILES,
+}
+
+
+def imported(argument: str, folder: Path) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", SNIPPET, argument],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    names: list[str] = json.loads(done.stderr.splitlines()[-1])
+    # Compiled extensions and the interpreter's own build data register under names like these.
+    return {name for name in names if not name.startswith(("_", "cython_runtime"))} | {"__main__"}
+
+
+@pytest.mark.parametrize("argument", ALLOWED)
+def test_imports(argument: str, tmp_path: Path) -> None:
+    from floe_testing.cli import run_floe
+
+    assert run_floe("init", str(tmp_path / "shop")).exit_code == 0
+    assert imported(argument, tmp_path / "shop") <= ALLOWED[argument]
