@@ -1,0 +1,6 @@
+select
+  carrier,
+  airline,
+  {{ delay_measures() }}
+from {{ ref('flights') }}
+group by carrier, airline
