@@ -1,0 +1,1 @@
+"""Factories and fixtures for floe's own tests."""

@@ -1,0 +1,136 @@
+"""Writes the reference pages in `docs/reference` from the code; `make generate` runs it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+
+from floe_cli.main import cli
+from floe_core import environment_variables
+from floe_core.codes import CODES
+from floe_core.layout import write_atomic
+from floe_core.schemas.json_schema import SCHEMAS
+
+_NOTE = "<!-- Written by `make generate`; changes are overwritten. -->\n\n"
+
+
+def cli_page() -> str:
+    """The help of every command."""
+    context = click.Context(cli, info_name="floe", max_content_width=90, terminal_width=90)
+    parts = ["# Commands\n"]
+    for words, command, parent in _walk(cli, context, ("floe",)):
+        sub = click.Context(
+            command, info_name=words[-1], parent=parent, max_content_width=90, terminal_width=90
+        )
+        parts.append(f"## `{' '.join(words)}`\n\n```text\n{command.get_help(sub).rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def _walk(
+    command: click.Command, context: click.Context, words: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], click.Command, click.Context | None]]:
+    yield words, command, context.parent if len(words) == 1 else context
+    if isinstance(command, click.Group):
+        inner = context
+        if len(words) > 1:
+            inner = click.Context(command, info_name=words[-1], parent=context)
+        for name in command.list_commands(inner):
+            child = command.get_command(inner, name)
+            if child is not None:
+                yield from _walk(child, inner, (*words, name))
+
+
+def variables_page() -> str:
+    """The environment variables, from their docstrings."""
+    source = Path(str(environment_variables.__file__)).read_text(encoding="utf-8")
+    body = ast.parse(source).body
+    rows = []
+    for statement, following in pairwise(body):
+        if isinstance(statement, ast.Assign) and isinstance(following, ast.Expr):
+            name = ast.literal_eval(statement.value)
+            rows.append(f"| `{name}` | {ast.literal_eval(following.value)} |")
+    return "# Environment variables\n\n| variable | meaning |\n|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def schema_page(name: str, title: str) -> str:
+    """Every field of a file, model by model."""
+    schema = SCHEMAS[name].model_json_schema()
+    parts = [f"# {title}\n\n{schema['description']}\n", _fields(schema)]
+    for model, definition in sorted(schema.get("$defs", {}).items()):
+        text = definition.get("description", "").partition("\n")[0]
+        parts.append(f"## {model}\n\n{text}\n\n{_fields(definition)}")
+    return "\n".join(parts)
+
+
+def _fields(schema: dict[str, Any]) -> str:
+    required = set(schema.get("required", ()))
+    rows = ["| key | value | meaning |", "|---|---|---|"]
+    for key, field in schema.get("properties", {}).items():
+        mark = " (required)" if key in required else ""
+        text = field.get("description", "")
+        rows.append(f"| `{key}`{mark} | {_type(field)} | {text}{_default(field)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _default(field: dict[str, Any]) -> str:
+    default = field.get("default")
+    return f" Default: `{default}`." if isinstance(default, str | int) and default != "" else ""
+
+
+def _type(field: dict[str, Any]) -> str:
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return ", ".join(f"`{word}`" for word in field["enum"])
+    for key in ("anyOf", "oneOf"):
+        if key in field:
+            kinds = dict.fromkeys(_type(part) for part in field[key] if part.get("type") != "null")
+            return " or ".join(kinds)
+    if field.get("type") == "array":
+        return f"list of {_type(field.get('items', {}))}"
+    if field.get("type") == "object":
+        inner: Any = field.get("additionalProperties") or next(
+            iter(field.get("patternProperties", {}).values()), {}
+        )
+        return f"mapping of {_type(inner) if isinstance(inner, dict) else 'anything'}"
+    words = {"string": "text", "integer": "whole number", "boolean": "true or false"}
+    kind = field.get("type", "anything")
+    return words.get(kind, str(kind))
+
+
+def diagnostics_page() -> str:
+    """The codes, by what they are about."""
+    parts = [
+        "# Diagnostic codes\n",
+        "A code keeps its meaning. Each finding adds file, line, column and what to write.\n",
+        "| code | meaning |\n|---|---|",
+        *(f"| `{code}` | {meaning} |" for code, meaning in sorted(CODES.items())),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def write(folder: Path) -> None:
+    """Write all pages into a folder."""
+    pages = {
+        "cli.md": cli_page(),
+        "environment-variables.md": variables_page(),
+        "floe-yaml.md": schema_page("floe", "floe.yaml"),
+        "platform-yaml.md": schema_page("platform", "platform.yaml"),
+        "diagnostics.md": diagnostics_page(),
+    }
+    for name, text in pages.items():
+        title, _, rest = text.partition("\n")
+        write_atomic(folder / name, f"{title}\n\n{_NOTE}{rest.lstrip()}".encode())
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,184 @@
+"""What the documentation shows exists: files, make targets, commands, options and YAML."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from floe_core.compiler.validation import validate
+from floe_core.diagnostics import Report
+from floe_core.schemas.floe import FloeSpec
+from floe_core.schemas.platform import PlatformSpec
+from floe_core.schemas.spellings import normalise_floe, normalise_platform
+from floe_core.source import read_source
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = (
+    *REPOSITORY.glob("*.md"),
+    *REPOSITORY.glob("docs/**/*.md"),
+    *REPOSITORY.glob("demo/*/*.md"),
+    *REPOSITORY.glob("packages/*/*.md"),
+)
+FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
+CONTINUED = re.compile(r"\\\n\s*>?\s*")
+SHELL_OPERATORS = {"&&", "||", "|", ";", ">", "<", ">>"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page; `line` is where its content begins."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(REPOSITORY)}:{self.line}"
+
+
+def blocks(*languages: str) -> list[Block]:
+    found = []
+    for page in PAGES:
+        content = page.read_text()
+        for match in FENCE.finditer(content):
+            line = content.count("\n", 0, match.start(2)) + 1
+            found.append(Block(page, line, match[1], match[2]))
+    return [block for block in found if block.language in languages]
+
+
+def commands(block: Block) -> list[list[str]]:
+    """Split a block into its commands: all lines of a script, the `$` lines of a session."""
+    lines = CONTINUED.sub(" ", block.text).splitlines()
+    if block.language == "console":
+        lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    found: list[list[str]] = []
+    for line in lines:
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        found.append([])
+        for word in lexer:
+            if word in SHELL_OPERATORS:
+                found.append([])
+            else:
+                found[-1].append(word)
+    return [command for command in found if command]
+
+
+def commands_of(program: str) -> list[object]:
+    return [
+        pytest.param(command[1:], id=f"{block} {shlex.join(command)}")
+        for block in blocks("console", "sh", "bash")
+        for command in map(without_runner, commands(block))
+        if command[:1] == [program]
+    ]
+
+
+def without_runner(command: list[str]) -> list[str]:
+    return command[2:] if command[:2] == ["uv", "run"] else command
+
+
+@cache
+def help_of(words: tuple[str, ...]) -> str:
+    command = [Path(sys.executable).with_name("floe"), *words, "--help"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_to_files(page: Path) -> None:
+    missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("words", commands_of("make"))
+def test_make_targets_exist(words: list[str]) -> None:
+    targets = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    assert {word for word in words if "=" not in word} <= targets
+
+
+@pytest.mark.parametrize("words", commands_of("floe"))
+def test_commands_and_options_exist(words: list[str]) -> None:
+    """The longest prefix of plain words that has a help page has each option that follows."""
+    plain = [word for word in words if not word.startswith("-")]
+    page = help_of(())
+    if plain:
+        page = help_of((plain[0],))
+        listed = re.search(rf"^ +{re.escape(plain[1])}\b", page, re.M) if plain[1:] else None
+        page = help_of((plain[0], plain[1])) if listed else page
+    options = {word.split("=")[0] for word in words if word.startswith("-")}
+    assert {option for option in options if not re.search(rf"(?<!\S){option}\b", page)} <= {
+        "--help"
+    }
+
+
+# `make` would start these tests anew, and CI runs both targets; the environment is there already.
+NOT_EXECUTED = ("make ", ". .venv/bin/activate", "dagster dev")
+
+
+def sessions() -> list[object]:
+    """The `$` lines and queries of each page, as one script in the order of the page."""
+    scripts: dict[Path, list[str]] = {}
+    for block in blocks("console", "sql"):
+        if block.language == "sql":
+            scripts.setdefault(block.page, []).append(f"floe query {shlex.quote(block.text)}")
+            continue
+        for line in CONTINUED.sub(" ", block.text).splitlines():
+            command = line.removeprefix("$ ")
+            if line.startswith("$ ") and not command.startswith(NOT_EXECUTED):
+                scripts.setdefault(block.page, []).append(command)
+    return [
+        pytest.param(page, lines, id=str(page.relative_to(REPOSITORY)))
+        for page, lines in scripts.items()
+    ]
+
+
+@pytest.mark.parametrize(("page", "lines"), sessions())
+def test_sessions_run(page: Path, lines: list[str], tmp_path: Path) -> None:
+    """A page's commands run one after the other: in its folder's copy if that is a product."""
+    folder = tmp_path / "session"
+    if (page.parent / "floe.yaml").exists():
+        shutil.copytree(page.parents[1], folder, ignore=shutil.ignore_patterns(".floe"))
+        folder = folder / page.parent.name
+    else:
+        folder.mkdir()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(lines)],
+        check=False,
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_yaml_is_valid(block: Block, tmp_path: Path) -> None:
+    """All YAML parses; a block that begins with `# floe.yaml` or `# platform.yaml` is one."""
+    list(yaml.safe_load_all(block.text))
+    title = block.text.partition("\n")[0].removeprefix("# ").strip()
+    if title not in {"floe.yaml", "platform.yaml"}:
+        return
+    path = tmp_path / title
+    path.write_text(block.text)
+    report = Report()
+    source = read_source(path, report)
+    if title == "floe.yaml":
+        normalise_floe(source, report)
+        validate(FloeSpec, source, report)
+    else:
+        normalise_platform(source, report)
+        validate(PlatformSpec, source, report)
+    assert [diagnostic.render() for diagnostic in report.diagnostics] == []

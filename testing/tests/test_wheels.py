@@ -1,0 +1,139 @@
+"""The built wheels, each in an environment that holds nothing but what it asks for.
+
+Other projects on the public index use some of our names, so each test also proves where the
+installed files come from.
+"""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from email import message_from_string
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = ("floe-core", "floe-dbt", "floe-dagster", "floe-cli")
+VERSION = "0.1.0"
+
+# Runs inside the new environment: imports every module and describes what is installed.
+PROBE = """
+import importlib, json, pkgutil, sys
+from importlib.metadata import distributions
+
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    importlib.import_module(module.name)
+ours = [d for d in distributions() if d.name.startswith("floe-")]
+print(json.dumps({
+    "file": package.__file__,
+    "version": getattr(package, "__version__", None),
+    "records": {d.name: d.read_text("RECORD") for d in ours},
+    "entry_points": {f"{e.group}:{e.name}": str(e.load())
+                     for d in ours for e in d.entry_points if e.group != "console_scripts"},
+}))
+"""
+
+
+def project_of(package: str) -> dict[str, object]:
+    content = tomllib.loads((REPOSITORY / "packages" / package / "pyproject.toml").read_text())
+    project = content["project"]
+    assert isinstance(project, dict)
+    return project
+
+
+def uv(*arguments: str | Path, cwd: Path = REPOSITORY) -> None:
+    program = os.environ.get("UV") or shutil.which("uv") or REPOSITORY / ".tools" / "bin" / "uv"
+    run(program, "--no-progress", *arguments, cwd=cwd)
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    hidden = {"VIRTUAL_ENV", "PYTHONPATH", "UV_PROJECT", "UV_NO_SYNC"}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = subprocess.run(
+        command, check=False, cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheelhouse")
+    for package in PACKAGES:
+        uv("build", "--quiet", "--wheel", "--out-dir", folder, REPOSITORY / "packages" / package)
+    return folder
+
+
+def wheel_of(wheelhouse: Path, package: str) -> Path:
+    [wheel] = wheelhouse.glob(f"{package.replace('-', '_')}-{VERSION}-*.whl")
+    return wheel
+
+
+def hashes(record: str) -> Iterator[tuple[str, str]]:
+    """Yield the files of a RECORD that have a hash, with it."""
+    for path, digest, _ in csv.reader(record.splitlines()):
+        if digest:
+            yield path, digest
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_one_version_and_siblings_pinned_to_it(package: str) -> None:
+    project = project_of(package)
+    assert project["version"] == VERSION
+    extras = project.get("optional-dependencies", {})
+    assert isinstance(extras, dict)
+    requirements = [project["dependencies"], *extras.values()]
+    siblings = [r for group in requirements for r in group if r.startswith("floe-")]
+    assert all(r.split("[")[0].endswith(f"=={VERSION}") for r in siblings), siblings
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("package", PACKAGES)
+def test_wheel_alone(package: str, wheelhouse: Path, tmp_path: Path) -> None:
+    """The wheel installs from a wheelhouse, imports, and is the one built here."""
+    environment = tmp_path / "environment"
+    python = environment / "bin" / "python"
+    uv("venv", "--quiet", "--python", sys.executable, environment, cwd=tmp_path)
+    uv(
+        *("pip", "install", "--quiet", "--python", python, "--find-links", wheelhouse),
+        f"{package}=={VERSION}",
+        cwd=tmp_path,
+    )
+    found = json.loads(run(python, "-I", "-c", PROBE, package.replace("-", "_"), cwd=tmp_path))
+
+    assert Path(found["file"]).is_relative_to(environment)
+    if package == "floe-core":
+        assert found["version"] == VERSION
+    assert package in found["records"]
+    for name, installed in found["records"].items():
+        with zipfile.ZipFile(wheel_of(wheelhouse, name)) as wheel:
+            built = wheel.read(f"{name.replace('-', '_')}-{VERSION}.dist-info/RECORD").decode()
+        assert dict(hashes(built)).items() <= dict(hashes(installed)).items()
+    if package == "floe-cli":
+        assert "Usage: floe" in run(environment / "bin" / "floe", "--help", cwd=tmp_path)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("package", PACKAGES)
+def test_wheel_content(package: str, wheelhouse: Path) -> None:
+    """The wheel carries our name, license and types, and nothing but the package."""
+    root = package.replace("-", "_")
+    with zipfile.ZipFile(wheel_of(wheelhouse, package)) as wheel:
+        names = wheel.namelist()
+        dist_info = f"{root}-{VERSION}.dist-info"
+        metadata = message_from_string(wheel.read(f"{dist_info}/METADATA").decode())
+        license_text = wheel.read(f"{dist_info}/licenses/LICENSE")
+
+    assert {name.split("/")[0] for name in names} == {root, dist_info}
+    assert f"{root}/py.typed" in names
+    assert license_text == (REPOSITORY / "LICENSE").read_bytes()
+    assert (metadata["Name"], metadata["Version"]) == (package, VERSION)
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Author"] == "The floe authors"
