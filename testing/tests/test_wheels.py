@@ -103,6 +103,8 @@ def test_wheel_alone(package: str, wheelhouse: Path, tmp_path: Path) -> None:
     uv("venv", "--quiet", "--python", sys.executable, environment, cwd=tmp_path)
     uv(
         *("pip", "install", "--quiet", "--python", python, "--find-links", wheelhouse),
+        # uv keeps wheels by path and name; the temporary path and 0.1.0 both come again.
+        *(f"--refresh-package={name}" for name in PACKAGES),
         f"{package}=={VERSION}",
         cwd=tmp_path,
     )
