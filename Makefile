@@ -1,7 +1,7 @@
 # Every task of this repository; CI runs the same targets. Written for GNU make 3.81 and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-integration check check-generated generate refresh-cases fmt wheels clean sync uv
+.PHONY: help setup demo test test-integration docs check check-generated generate refresh-cases fmt wheels clean sync uv
 
 # The interpreter for .venv and .tools, for example `make setup PYTHON=python3.12`.
 PYTHON ?=
@@ -51,6 +51,10 @@ test-integration: sync ## Run the tests that need servers; installs and starts t
 
 test: sync ## Run the tests, without those that need servers
 	$(RUN) pytest -n auto --dist worksteal $(ARGS)
+
+docs: sync ## Build the documentation site into dist/docs; a broken link fails
+	$(RUN) sphinx-build --fail-on-warning --nitpicky --keep-going --quiet --builder html docs dist/docs
+	@echo "Open dist/docs/index.html"
 
 check: ## Lint, types, import directions, spelling, lock file and generated files
 	@$(MAKE) sync

@@ -28,6 +28,7 @@ PAGES = (
     *REPOSITORY.glob("packages/*/*.md"),
 )
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+RUNS_IN = re.compile(r"^<!-- runs in: (\S+) -->$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 CONTINUED = re.compile(r"\\\n\s*>?\s*")
 SHELL_OPERATORS = {"&&", "||", "|", ";", ">", "<", ">>"}
@@ -123,20 +124,28 @@ def test_commands_and_options_exist(words: list[str]) -> None:
 
 
 # `make` would start these tests anew, and CI runs both targets; the environment is there already.
-NOT_EXECUTED = ("make ", ". .venv/bin/activate", "dagster dev")
+# What `pip install` brings is tested with the wheels.
+NOT_EXECUTED = ("make ", ". .venv/bin/activate", "pip install ", "dagster dev")
+FILE_NAME = re.compile(r"# (\w+\.py)\n")
+
+
+def script_of(block: Block) -> list[str]:
+    if block.language == "sql":
+        return [f"floe query {shlex.quote(block.text)}"]
+    if block.language == "python":
+        name = FILE_NAME.match(block.text)
+        return [f"printf %s {shlex.quote(block.text)} > {name[1]}"] if name else []
+    lines = CONTINUED.sub(" ", block.text).splitlines()
+    typed = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    return [line for line in typed if not line.startswith(NOT_EXECUTED)]
 
 
 def sessions() -> list[object]:
-    """The `$` lines and queries of each page, as one script in the order of the page."""
+    """The `$` lines, queries and named Python files of each page, as one script in their order."""
     scripts: dict[Path, list[str]] = {}
-    for block in blocks("console", "sql"):
-        if block.language == "sql":
-            scripts.setdefault(block.page, []).append(f"floe query {shlex.quote(block.text)}")
-            continue
-        for line in CONTINUED.sub(" ", block.text).splitlines():
-            command = line.removeprefix("$ ")
-            if line.startswith("$ ") and not command.startswith(NOT_EXECUTED):
-                scripts.setdefault(block.page, []).append(command)
+    for block in blocks("console", "sql", "python"):
+        scripts.setdefault(block.page, []).extend(script_of(block))
+    scripts = {page: lines for page, lines in scripts.items() if lines}
     return [
         pytest.param(page, lines, id=str(page.relative_to(REPOSITORY)))
         for page, lines in scripts.items()
@@ -145,11 +154,13 @@ def sessions() -> list[object]:
 
 @pytest.mark.parametrize(("page", "lines"), sessions())
 def test_sessions_run(page: Path, lines: list[str], tmp_path: Path) -> None:
-    """A page's commands run one after the other: in its folder's copy if that is a product."""
+    """A page's commands run one after the other, in a copy of the product that it names."""
     folder = tmp_path / "session"
-    if (page.parent / "floe.yaml").exists():
-        shutil.copytree(page.parents[1], folder, ignore=shutil.ignore_patterns(".floe"))
-        folder = folder / page.parent.name
+    named = RUNS_IN.search(page.read_text())
+    product = REPOSITORY / named[1] if named else page.parent
+    if (product / "floe.yaml").exists():
+        shutil.copytree(product.parent, folder, ignore=shutil.ignore_patterns(".floe"))
+        folder = folder / product.name
     else:
         folder.mkdir()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

@@ -7,6 +7,7 @@ installed files come from.
 import csv
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -94,23 +95,29 @@ def test_one_version_and_siblings_pinned_to_it(package: str) -> None:
     assert all(r.split("[")[0].endswith(f"=={VERSION}") for r in siblings), siblings
 
 
-@pytest.mark.network
-@pytest.mark.parametrize("package", PACKAGES)
-def test_wheel_alone(package: str, wheelhouse: Path, tmp_path: Path) -> None:
-    """The wheel installs from a wheelhouse, imports, and is the one built here."""
-    environment = tmp_path / "environment"
-    python = environment / "bin" / "python"
-    uv("venv", "--quiet", "--python", sys.executable, environment, cwd=tmp_path)
+def environment_with(package: str, wheelhouse: Path, folder: Path) -> Path:
+    """Make an environment with one of the wheels and what it asks for; returns its `bin`."""
+    python = folder / "environment" / "bin" / "python"
+    uv("venv", "--quiet", "--python", sys.executable, folder / "environment", cwd=folder)
     uv(
         *("pip", "install", "--quiet", "--python", python, "--find-links", wheelhouse),
         # uv keeps wheels by path and name; the temporary path and 0.1.0 both come again.
         *(f"--refresh-package={name}" for name in PACKAGES),
         f"{package}=={VERSION}",
-        cwd=tmp_path,
+        cwd=folder,
     )
+    return python.parent
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("package", PACKAGES)
+def test_wheel_alone(package: str, wheelhouse: Path, tmp_path: Path) -> None:
+    """The wheel installs from a wheelhouse, imports, and is the one built here."""
+    bin = environment_with(package, wheelhouse, tmp_path)
+    python = bin / "python"
     found = json.loads(run(python, "-I", "-c", PROBE, package.replace("-", "_"), cwd=tmp_path))
 
-    assert Path(found["file"]).is_relative_to(environment)
+    assert Path(found["file"]).is_relative_to(tmp_path)
     if package == "floe-core":
         assert found["version"] == VERSION
     assert package in found["records"]
@@ -119,7 +126,7 @@ def test_wheel_alone(package: str, wheelhouse: Path, tmp_path: Path) -> None:
             built = wheel.read(f"{name.replace('-', '_')}-{VERSION}.dist-info/RECORD").decode()
         assert dict(hashes(built)).items() <= dict(hashes(installed)).items()
     if package == "floe-cli":
-        assert "Usage: floe" in run(environment / "bin" / "floe", "--help", cwd=tmp_path)
+        assert "Usage: floe" in run(bin / "floe", "--help", cwd=tmp_path)
 
 
 @pytest.mark.network
@@ -139,3 +146,24 @@ def test_wheel_content(package: str, wheelhouse: Path) -> None:
     assert (metadata["Name"], metadata["Version"]) == (package, VERSION)
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Author"] == "The floe authors"
+
+
+@pytest.mark.network
+def test_code_location_as_documented(wheelhouse: Path, tmp_path: Path) -> None:
+    """floe-dagster alone runs a product that was compiled elsewhere, by the page's own lines."""
+    here = Path(sys.executable).parent
+    shop = tmp_path / "shop"
+    run(here / "floe", "init", "shop", cwd=tmp_path)
+    run(here / "floe", "compile", cwd=shop)
+    bin = environment_with("floe-dagster", wheelhouse, tmp_path)
+
+    page = (REPOSITORY / "docs" / "how-to" / "dagster.md").read_text()
+    code = page.partition("```python\n# definitions.py\n")[2].partition("```")[0]
+    (shop / "definitions.py").write_text(code)
+    lines = [line.removeprefix("$ ") for line in page.splitlines() if line.startswith("$ dagster")]
+    for line in lines:
+        run("bash", "-c", f"{shlex.quote(str(bin))}/{line}", cwd=shop)
+
+    assert len(lines) >= 3
+    tables = run(here / "floe", "query", "-o", "csv", "select count(*) from customers", cwd=shop)
+    assert tables.split() == ["count_star()", "4"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
@@ -17,6 +18,8 @@ from floe_core.codes import CODES
 from floe_core.layout import write_atomic
 from floe_core.schemas.json_schema import SCHEMAS
 
+_CASES = Path(__file__).parents[3] / "packages" / "floe-cli" / "tests" / "cases"
+_FINDING = re.compile(r"^(?:\S.*?: )?(?:error|warning)\[(FLOE-\w+)\].*$", re.MULTILINE)
 _NOTE = "<!-- Written by `make generate`; changes are overwritten. -->\n\n"
 
 
@@ -108,14 +111,32 @@ def _type(field: dict[str, Any]) -> str:
 
 
 def diagnostics_page() -> str:
-    """The codes, by what they are about."""
+    """The codes, each with what floe printed for a mistake that was planted."""
+    codes = sorted(CODES.items())
+    examples = _planted()
     parts = [
         "# Diagnostic codes\n",
         "A code keeps its meaning. Each finding adds file, line, column and what to write.\n",
         "| code | meaning |\n|---|---|",
-        *(f"| `{code}` | {meaning} |" for code, meaning in sorted(CODES.items())),
+        *(f"| [`{code}`](#{code.lower()}) | {meaning} |" for code, meaning in codes),
     ]
+    for code, meaning in codes:
+        parts.append(f"\n## {code}\n\n{meaning}\n\n```text\n{examples[code]}\n```")
     return "\n".join(parts) + "\n"
+
+
+def _planted() -> dict[str, str]:
+    """For each code one finding, of the first planted mistake that shows it shortest."""
+    found: dict[str, str] = {}
+    for expected in sorted(_CASES.glob("*/expected.txt")):
+        for block in expected.read_text(encoding="utf-8").split("\n\n"):
+            match = _FINDING.search(block)
+            if match is None:
+                continue
+            text = block[match.start() :].strip("\n")
+            if len(text) < len(found.get(match[1], text + " ")):
+                found[match[1]] = text
+    return found
 
 
 def write(folder: Path) -> None:
@@ -125,6 +146,7 @@ def write(folder: Path) -> None:
         "environment-variables.md": variables_page(),
         "floe-yaml.md": schema_page("floe", "floe.yaml"),
         "platform-yaml.md": schema_page("platform", "platform.yaml"),
+        "artifacts.md": schema_page("artifacts", "The contract"),
         "diagnostics.md": diagnostics_page(),
     }
     for name, text in pages.items():
