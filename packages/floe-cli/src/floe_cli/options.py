@@ -34,7 +34,12 @@ def source_options(command: F) -> F:
             type=click.Path(path_type=Path),
             help="Platform file; it is looked for otherwise.",
         ),
-        click.option("-e", "--env", metavar="NAME", help="Environment; `local` otherwise."),
+        click.option(
+            "-e",
+            "--env",
+            metavar="NAME",
+            help="Environment; FLOE_ENV, the platform file's or `local` otherwise.",
+        ),
         project_option,
     ):
         command = decorate(command)

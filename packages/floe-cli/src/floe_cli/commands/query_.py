@@ -6,7 +6,6 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +16,6 @@ from floe_cli.output import Output, has_colour, plural
 
 if TYPE_CHECKING:
     from floe_core.plugins import QueryResult
-    from floe_core.schemas.artifacts import CompiledArtifacts
 
 EPILOG = """\b
 Examples:
@@ -51,42 +49,24 @@ Examples:
 def command(out: Output, sql: str | None, file: Any, limit: int, **source: Any) -> None:
     """Run one statement that reads, on the engine that the product runs on.
 
-    Tables are named as dbt names them: `customers`, or `schema.customers`.
+    Tables are named as dbt names them: `customers`, or `schema.customers`. Compiles first if
+    anything has changed.
     """
+    from floe_cli.freshness import compile_now
     from floe_core.errors import UsageError
     from floe_dagster.connection import compute_target, resolve_secrets
 
     if (sql is None) == (file is None):
         raise UsageError("give one statement, or `--file`", help='floe query "select 1"')
     statement = sql if sql is not None else file.read()
-    artifacts, root = _artifacts(out, source)
+    fresh = compile_now(compile_request(**source), out)
+    artifacts = fresh.compilation.artifacts
     target, compute = compute_target(artifacts)
     secrets = resolve_secrets(artifacts)
     most = None if limit == 0 or out.format == "csv" else limit
     ask = None if most is None else most + 1
-    result = target.query(compute, artifacts.environment, root, secrets, statement, ask)
+    result = target.query(compute, artifacts.environment, fresh.root, secrets, statement, ask)
     _print(out, result, most)
-
-
-def _artifacts(out: Output, source: dict[str, Any]) -> tuple[CompiledArtifacts, Path]:
-    """The artifacts at hand if they are for the environment in question, else fresh ones."""
-    from floe_cli.freshness import compile_now
-    from floe_core.artifacts import load_artifacts
-    from floe_core.errors import ArtifactsError
-    from floe_core.layout import Layout
-
-    request = compile_request(**source)
-    wanted = request.wanted_environment
-    if request.wanted_platform_file is None and not request.vars:
-        try:
-            artifacts = load_artifacts(Layout(request.root).artifacts)
-        except ArtifactsError:
-            pass
-        else:
-            if wanted is None or artifacts.environment == wanted:
-                return artifacts, request.root
-    fresh = compile_now(request, out)
-    return fresh.compilation.artifacts, fresh.root
 
 
 def _print(out: Output, result: QueryResult, most: int | None) -> None:
