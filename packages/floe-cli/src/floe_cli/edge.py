@@ -13,7 +13,7 @@ import click
 
 from floe_cli.exits import Exit
 from floe_cli.output import Output
-from floe_core.errors import CompileError, FloeError
+from floe_core.errors import CompileError, FloeError, UnwritableError
 
 _log = logging.getLogger("floe")
 _log.addHandler(logging.NullHandler())  # without a log file, nothing is said twice
@@ -99,17 +99,17 @@ def open_log(root: Path) -> None:
     """
     from logging.handlers import RotatingFileHandler
 
-    from floe_core.layout import Layout
+    from floe_core.layout import Layout, make_folder
 
     close_log()
     layout = Layout(root)
     try:
         layout.prepare()
-        layout.logs.mkdir(exist_ok=True)
+        make_folder(layout.logs)
         handler = RotatingFileHandler(
             layout.logs / "floe.log", maxBytes=1024 * 1024, backupCount=1, encoding="utf-8"
         )
-    except OSError:
+    except (OSError, UnwritableError):
         return
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
     _log.addHandler(handler)

@@ -11,6 +11,7 @@
       SecretNotFoundError         3  a secret is in none of the places that were asked
       QueryError                  1  a query is wrong or would write
       RunError                    1  a run failed
+      UnwritableError             1  a folder cannot be written to
       ProjectLockedError          1  another run holds the project
 
 Constructors store data; the command line prints it and picks the exit code.
@@ -91,6 +92,10 @@ class QueryError(FloeError):
 
 class RunError(FloeError):
     """A run failed."""
+
+
+class UnwritableError(FloeError):
+    """A folder cannot be written to: it is read-only, the disk is full, a file is in its place."""
 
 
 class ProjectLockedError(FloeError):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from floe_core.diagnostics import display_path
+from floe_core.errors import UnwritableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +83,14 @@ class Layout:
         return self.folder / "locks" / f"{environment}.lock"
 
     def prepare(self) -> None:
-        """Create `.floe` and the `.gitignore` in it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Create `.floe` and the `.gitignore` in it.
+
+        Raises:
+            UnwritableError: if it cannot be created.
+        """
+        make_folder(self.folder)
         ignore = self.folder / ".gitignore"
-        if not ignore.exists():
+        if not os.path.lexists(ignore):
             write_atomic(ignore, b"*\n")
 
 
@@ -90,8 +100,64 @@ def write_atomic(path: Path, content: bytes) -> None:
     The content is flushed to disk before it takes the file's place.
 
     Raises:
-        OSError: if the folder cannot be written to; the old file is then untouched.
+        UnwritableError: if the folder cannot be written to; the old file is then untouched.
     """
+    with writing_to(path.parent):
+        _write_atomic(path, content)
+
+
+def write_if_changed(path: Path, content: bytes) -> None:
+    """Write as `write_atomic` does, unless the file holds the same already.
+
+    Raises:
+        UnwritableError: if the folder cannot be written to; the old file is then untouched.
+    """
+    with writing_to(path.parent):
+        if not path.is_file() or path.read_bytes() != content:
+            _write_atomic(path, content)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder, and those above it, unless it is there.
+
+    Raises:
+        UnwritableError: if it cannot be created.
+    """
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Say of an error of the operating system which folder it is about, and what to do.
+
+    Raises:
+        UnwritableError: in place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as problem:
+        raise _unwritable(folder, problem) from problem
+
+
+def _unwritable(folder: Path, problem: OSError) -> UnwritableError:
+    shown = display_path(folder)
+    for parent in (folder, *folder.parents):
+        if os.path.lexists(parent) and not parent.is_dir():
+            blocker = "it" if parent == folder else display_path(parent)
+            return UnwritableError(
+                f"{shown} cannot be written to: {blocker} is no folder",
+                help=f"Move {display_path(parent)} away: a folder is needed there.",
+            )
+    reason = problem.strerror or str(problem)
+    if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+        help = "Make room on the disk, then run it again."
+    else:
+        help = "Let this user write to it, or work on a copy in another place."
+    return UnwritableError(f"{shown} cannot be written to: {reason}", help=help)
+
+
+def _write_atomic(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from floe_core.layout import write_atomic
+from floe_core.layout import write_if_changed
 from floe_core.plugins import ComputeTarget
 from floe_core.schemas.platform import ComputeProfile
 
@@ -49,6 +49,4 @@ def dump(profiles: Mapping[str, Any]) -> bytes:
 
 def write(folder: Path, profiles: Mapping[str, Any]) -> None:
     """Write `profiles.yml` into `folder`, unless it says the same already."""
-    path, content = folder / FILE, dump(profiles)
-    if not path.is_file() or path.read_bytes() != content:
-        write_atomic(path, content)
+    write_if_changed(folder / FILE, dump(profiles))

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from floe_core.errors import UnwritableError
 from floe_core.index import ProjectIndex
 from floe_core.layout import Layout
 from floe_core.schemas.artifacts import CompiledArtifacts
@@ -72,6 +73,7 @@ def execute(
         UsageError: if the request matches nothing.
         SecretNotFoundError: if a secret cannot be found; nothing has run then.
         ArtifactsError: if the artifacts do not fit what is here.
+        UnwritableError: if a file of the run cannot be written.
     """
     layout = Layout(root)
     layout.prepare()
@@ -182,10 +184,11 @@ class _Run:
             self._listener(event)
 
     def _write_now_and_then(self) -> None:
-        """Keep what a killed run had done by then."""
+        """Keep what a killed run had done by then; only the last write must succeed."""
         if time.monotonic() - self._written > _SECONDS_BETWEEN_WRITES:
             self._written = time.monotonic()
-            write_record(self._layout, replace(self.record, nodes=tuple(self._nodes)))
+            with suppress(UnwritableError):
+                write_record(self._layout, replace(self.record, nodes=tuple(self._nodes)))
 
     def _without_a_turn(self) -> list[NodeRecord]:
         """What was planned and never reached, as when another project broke: it was skipped."""

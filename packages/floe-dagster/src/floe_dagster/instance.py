@@ -13,7 +13,7 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
 
 from floe_core.environment_variables import DAGSTER_HOME
-from floe_core.layout import Layout, write_atomic
+from floe_core.layout import Layout, make_folder, write_atomic
 from floe_dagster.event_log import PooledSqliteEventLogStorage
 
 _DAGSTER_YAML = b"""# The Dagster instance of this project. Written once; change it as you like.
@@ -40,7 +40,7 @@ def prepare_home(layout: Layout) -> Path:
     if named:
         return Path(named).expanduser().absolute()
     home = layout.dagster_home
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(home)
     settings = home / "dagster.yaml"
     if not settings.exists():
         write_atomic(settings, _DAGSTER_YAML)

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from floe_core.layout import Layout
+from floe_core.layout import Layout, make_folder
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster import assets, translator
 from floe_dagster.build import Build, dbt_core, failure_message
@@ -224,7 +224,7 @@ def _to_file(handler: logging.Handler) -> dg.LoggerDefinition:
 @contextmanager
 def _dagster_log(layout: Layout) -> Iterator[logging.Handler]:
     """Send what Dagster and its libraries log to `.floe/logs/dagster.log` for a while."""
-    layout.logs.mkdir(parents=True, exist_ok=True)
+    make_folder(layout.logs)
     handler = logging.FileHandler(layout.logs / "dagster.log", encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in _DAGSTER_LOGGERS]

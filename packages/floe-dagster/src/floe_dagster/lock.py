@@ -13,7 +13,7 @@ import orjson
 from filelock import FileLock, Timeout
 
 from floe_core.errors import ProjectLockedError
-from floe_core.layout import Layout, write_atomic
+from floe_core.layout import Layout, make_folder, write_atomic, writing_to
 
 _POLL_SECONDS = 0.1
 
@@ -56,11 +56,13 @@ def hold(
 
     Raises:
         ProjectLockedError: if another process still holds it then.
+        UnwritableError: if the lock file cannot be written.
     """
     path = layout.lock(environment)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     lock = FileLock(path, thread_local=False)
-    _acquire(lock, path, environment, wait, on_wait)
+    with writing_to(path.parent):
+        _acquire(lock, path, environment, wait, on_wait)
     sidecar = _sidecar(path)
     try:
         holder = Holder(os.getpid(), command, datetime.now(UTC))

@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from floe_core.errors import UnwritableError
 from floe_dbt import messages, project
 from floe_dbt.build_log import BuildLog
 from floe_dbt.engine import (
@@ -142,7 +143,10 @@ class _Build:
         self.log.is_cancelled.set()
 
     def run(self) -> BuildResult:
-        _make_database_folder(self.invocation)
+        try:
+            _make_database_folder(self.invocation)
+        except UnwritableError as problem:
+            return BuildResult((), problem.message)
         context = contextvars.copy_context()
         worker = threading.Thread(target=context.run, args=(self._work,), name="dbt", daemon=True)
         watcher = threading.Thread(target=self._watch, name="dbt-cancel", daemon=True)

@@ -33,7 +33,7 @@ def command(out: Output, project_dir: Path | None, data: bool, yes: bool) -> Non
     `--data` is given; that asks first.
     """
     from floe_core.compiler.request import CompileRequest
-    from floe_core.layout import Layout
+    from floe_core.layout import Layout, writing_to
 
     layout = Layout(CompileRequest(floe_file(project_dir)).root)
     if not layout.folder.is_dir():
@@ -48,7 +48,8 @@ def command(out: Output, project_dir: Path | None, data: bool, yes: bool) -> Non
             if path.name in _STATE and not data:
                 kept.append(path)
             elif path.name not in _ALWAYS_KEPT:
-                _remove(path)
+                with writing_to(layout.folder):
+                    _remove(path)
                 removed.append(path)
     out.document(
         {

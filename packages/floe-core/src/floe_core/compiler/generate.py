@@ -11,7 +11,7 @@ from floe_core.compiler.build import Built
 from floe_core.diagnostics import Report
 from floe_core.errors import ArtifactsError
 from floe_core.index_file import dump_index
-from floe_core.layout import Layout, write_atomic
+from floe_core.layout import Layout, write_if_changed
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_core.schemas.json_schema import write_schemas
 
@@ -41,16 +41,11 @@ def generate(built: Built, report: Report) -> Compilation:
     layout = Layout(resolved.loaded.request.root)
     layout.prepare()
     profiles.write(layout.profiles_dir(resolved.environment), inspected.profiles)
-    _write(layout.index(resolved.environment), dump_index(inspected.indexes))
+    write_if_changed(layout.index(resolved.environment), dump_index(inspected.indexes))
     artifacts, is_changed = _keep_if_equal(built.artifacts, layout.artifacts)
     write_schemas(layout.schemas)
-    _write(layout.artifacts, dump_artifacts(artifacts))
+    write_if_changed(layout.artifacts, dump_artifacts(artifacts))
     return Compilation(artifacts, layout.artifacts, is_changed, inspected.parsed)
-
-
-def _write(path: Path, content: bytes) -> None:
-    if not path.is_file() or path.read_bytes() != content:
-        write_atomic(path, content)
 
 
 def _keep_if_equal(fresh: CompiledArtifacts, path: Path) -> tuple[CompiledArtifacts, bool]:

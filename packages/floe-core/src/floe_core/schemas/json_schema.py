@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from floe_core.layout import write_atomic
+from floe_core.layout import write_if_changed
 from floe_core.schemas.artifacts import ARTIFACTS_VERSION, CompiledArtifacts
 from floe_core.schemas.floe import FloeSpec
 from floe_core.schemas.platform import PLATFORM_SCHEMA_VERSION, PlatformSpec
@@ -81,9 +81,7 @@ def write_schemas(folder: Path) -> list[Path]:
     paths = []
     for name in SCHEMAS:
         path = folder / f"{name}.schema.json"
-        content = export_schema(name).encode()
-        if not path.is_file() or path.read_bytes() != content:
-            write_atomic(path, content)
+        write_if_changed(path, export_schema(name).encode())
         paths.append(path)
     return paths
 

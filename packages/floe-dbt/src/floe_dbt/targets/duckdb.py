@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from floe_core import layout
 from floe_core.errors import QueryError, ServiceUnavailableError
 from floe_core.plugins import Finding, Property, QueryResult
 from floe_core.schemas.platform import ComputeProfile
@@ -156,7 +157,7 @@ def make_folder(output: Mapping[str, Any], root: Path) -> None:
     """Create the folder of an output's database file; DuckDB does not."""
     path = output.get("path")
     if isinstance(path, str) and not path.startswith(":memory:") and not _SCHEME.match(path):
-        Path(in_project(path, root)).parent.mkdir(parents=True, exist_ok=True)
+        layout.make_folder(Path(in_project(path, root)).parent)
 
 
 def in_use(message: str, root: Path | None = None) -> str | None:
