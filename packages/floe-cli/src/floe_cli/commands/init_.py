@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -25,29 +29,17 @@ def command(out: Output, folder: Path, name: str | None) -> None:
     at its tables, then put your own models in their place. Nothing is overwritten.
     """
     from floe_core.errors import UsageError
-    from floe_core.layout import Layout
-    from floe_core.schemas.json_schema import write_schemas
 
-    product = name or _product_name(folder.resolve().name)
+    root = Path(os.path.abspath(folder))  # noqa: PTH100 - keeps links
+    product = name or _product_name(root.name)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", product):
         raise UsageError(
             f"`{product}` is not a name for a product",
             help="Start with a letter; go on with letters, digits, `_`, `.` or `-`.",
         )
     contents = dict(_template(files("floe_cli").joinpath("templates", "init"), Path()))
-    taken = sorted(path for path in contents if (folder / path).exists())
-    if taken:
-        listed = ", ".join(shown_path(folder / path) for path in taken)
-        raise UsageError(
-            f"nothing is overwritten, and these files are there already: {listed}",
-            help="Choose an empty folder: `floe init DIR`.",
-        )
-    for path, text in contents.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text.replace(_PLACEHOLDER, product), encoding="utf-8")
-    layout = Layout(folder.resolve())
-    layout.prepare()
-    write_schemas(layout.schemas)
+    _check_place(root, contents)
+    _write(root, {path: text.replace(_PLACEHOLDER, product) for path, text in contents.items()})
     out.document(
         {
             "ok": True,
@@ -58,8 +50,63 @@ def command(out: Output, folder: Path, name: str | None) -> None:
     )
     lines = [f"Wrote {product}:", *(f"  {shown_path(folder / path)}" for path in sorted(contents))]
     out.result("\n".join(lines))
-    enter = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    enter = "" if root == Path.cwd() else f"cd {folder} && "
     out.note(f"Next: {enter}floe run")
+
+
+def _check_place(root: Path, contents: Mapping[Path, str]) -> None:
+    """See that every file can be written anew, and inside of the folder.
+
+    Raises:
+        UsageError: if something is there already.
+    """
+    from floe_core.errors import UsageError
+    from floe_core.layout import Layout
+
+    taken = [root / path for path in contents if os.path.lexists(root / path)]
+    if taken:
+        listed = ", ".join(shown_path(path) for path in sorted(taken))
+        raise UsageError(
+            f"nothing is overwritten, and these files are there already: {listed}",
+            help="Choose an empty folder: `floe init DIR`.",
+        )
+    inside = {root / parent for path in contents for parent in path.parents} - {root}
+    blockers = [path for path in inside if path.is_symlink()]
+    for path in {Layout(root).folder, *inside, root, *root.parents}.difference(blockers):
+        if os.path.lexists(path) and not path.is_dir():
+            blockers.append(path)
+    if blockers:
+        listed = ", ".join(shown_path(path) for path in sorted(blockers))
+        raise UsageError(
+            f"a folder is needed where something else is: {listed}",
+            help="Choose an empty folder: `floe init DIR`.",
+        )
+
+
+def _write(root: Path, contents: Mapping[Path, str]) -> None:
+    """Write all files or, when one cannot be written, none.
+
+    Raises:
+        UnwritableError: if one cannot be written.
+    """
+    from floe_core.layout import Layout, writing_to
+    from floe_core.schemas.json_schema import write_schemas
+
+    layout = Layout(root)
+    with ExitStack() as undo:
+        for path in (root / path for path in contents):
+            for parent in [p for p in reversed(path.parents) if not p.exists()]:
+                with writing_to(parent):
+                    parent.mkdir()
+                undo.callback(parent.rmdir)
+            with writing_to(path.parent), path.open("x", encoding="utf-8") as file:
+                undo.callback(path.unlink)
+                file.write(contents[path.relative_to(root)])
+        if not layout.folder.exists():
+            undo.callback(shutil.rmtree, layout.folder, ignore_errors=True)
+        layout.prepare()
+        write_schemas(layout.schemas)
+        undo.pop_all()
 
 
 def _product_name(folder: str) -> str:
