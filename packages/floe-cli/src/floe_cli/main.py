@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 
@@ -91,7 +92,22 @@ def _show(problem: click.ClickException) -> None:
     command = context.command_path if context else "floe"
     message = problem.format_message().rstrip(".")
     message = message[:1].lower() + message[1:]
-    Output().error(UsageError(message, help=f"`{command} --help` shows what there is."))
+    out = Output(_output_form(sys.argv[1:]))
+    out.error(UsageError(message, help=f"`{command} --help` shows what there is."))
+
+
+def _output_form(arguments: list[str]) -> str:
+    """What `--output` says, on a command line that could not be read as a whole."""
+    form = "text"
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument == "--":
+            break
+        found = re.fullmatch(r"(?:--output=|-[qv]*o)(.+)", argument)
+        if found:
+            form = found[1]
+        elif re.fullmatch(r"--output|-[qv]*o", argument):
+            form = following
+    return form
 
 
 def _close_stdout() -> None:

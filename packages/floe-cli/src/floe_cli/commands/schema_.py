@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ def command() -> None:
     """JSON Schemas of floe.yaml, platform.yaml and the artifacts, for editors and checks."""
 
 
-@floe_command("export", formats=("text",), short_help="Print or write a JSON Schema.")
+@floe_command("export", short_help="Print or write a JSON Schema.")
 @click.argument("schema", type=click.Choice(["platform", "floe", "artifacts"]), required=False)
 @click.option(
     "--all",
@@ -33,10 +34,14 @@ def export(out: Output, schema: str | None, folder: Path | None) -> None:
             "say which schema, or `--all FOLDER`", help="One of platform, floe, artifacts."
         )
     if schema is not None:
-        out.result(export_schema(schema).rstrip("\n"))
+        text = export_schema(schema)
+        out.document(json.loads(text))
+        out.result(text.rstrip("\n"))
     elif folder is not None:
-        for path in write_schemas(folder):
-            out.note(f"wrote {shown_path(path)}")
+        written = [shown_path(path) for path in write_schemas(folder)]
+        out.document({"ok": True, "written": written})
+        for path in written:
+            out.note(f"wrote {path}")
 
 
 command.add_command(export)
