@@ -127,6 +127,24 @@ def test_the_environment_is_part_of_the_source_hash(shop: Path) -> None:
     assert len(hashes) == 2
 
 
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("", ".floe/data/local/warehouse"),
+        ("storage: {default: {type: local, path: lake}}\n", "../lake"),
+    ],
+)
+def test_only_paths_of_the_file_are_relative_to_the_file(
+    written: str, path: str, shop: Path
+) -> None:
+    (shop / "platform.yaml").unlink()
+    (shop.parent / "platform.yaml").write_text(f'version: "1.1.0"\nname: laptop\n{written}')
+    profiles = compile_pipeline(shop / "floe.yaml").artifacts.profiles
+    assert profiles
+    assert profiles.storage
+    assert profiles.storage.profile.model_dump() == {"type": "local", "path": path}
+
+
 def test_nothing_changed_parses_nothing_and_keeps_the_file(shop: Path) -> None:
     first = compile_pipeline(shop / "floe.yaml")
     (shop / ".floe/local/target/dbt@local/perf_info.json").write_text("{}")

@@ -249,6 +249,8 @@ def _relative_to_root(loaded: Loaded, path: str) -> str:
 
 
 def _place_storage(loaded: Loaded, storage: Any) -> Any:
-    if isinstance(storage, LocalStorage):
+    """A storage with its folder relative to the project root, as the built-in one is already."""
+    is_built_in = any(storage is entry for entry in BUILT_IN_PLATFORM.storage.values())
+    if isinstance(storage, LocalStorage) and not is_built_in:
         return storage.model_copy(update={"path": _relative_to_root(loaded, storage.path)})
     return storage
