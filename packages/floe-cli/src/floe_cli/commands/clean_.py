@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from floe_core.layout import Layout
 
 _STATE = ("data", "runs", "dagster")
-_ALWAYS_KEPT = (".gitignore", "locks")
+_ALWAYS_KEPT = (".gitignore", "locks", "schemas")
 
 
 @floe_command("clean", short_help="Remove what floe generated.")

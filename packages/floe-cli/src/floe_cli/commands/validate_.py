@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from floe_cli.edge import floe_command
@@ -20,6 +22,7 @@ def command(out: Output, **source: Any) -> None:
     from floe_core.compiler.pipeline import CHECKS, check, run_stages
 
     request = compile_request(**source)
+    _restore_schemas(request.root)
     outcome = run_stages(CHECKS, request)
     check(outcome)
     out.diagnostics(outcome.diagnostics)
@@ -33,3 +36,16 @@ def command(out: Output, **source: Any) -> None:
         }
     )
     out.result(f"{resolved.floe.name} is valid for environment {resolved.environment}.")
+
+
+def _restore_schemas(root: Path) -> None:
+    """Put back what the editor hints in both files point to, where that may be written."""
+    from floe_core.errors import UnwritableError
+    from floe_core.layout import Layout
+    from floe_core.schemas.json_schema import write_schemas
+
+    layout = Layout(root)
+    if not layout.schemas.is_dir():
+        with suppress(UnwritableError):
+            layout.prepare()
+            write_schemas(layout.schemas)
