@@ -1,9 +1,9 @@
-"""Hiding what may be secret in the lines of a file, by names of keys and by looks."""
+"""Hiding what is secret in texts: known values; in lines of a file what names and looks tell."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from floe_core.detectors import kinds
 
@@ -30,11 +30,29 @@ _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _BEGIN_KEY, _END_KEY = "-----BEGIN", "-----END"
 _LONGEST_SECRET = 200
 """Lines of the longest secret that is recognised, a private key."""
+_SHORT = 8
+"""Fewer characters than this are found in ordinary words by chance."""
 
 
 def names_secret(key: str) -> bool:
     """Whether a key of this name holds a secret: `password`, `dbToken`, `s3.access-key`."""
     return _ENDS_LIKE_SECRET.search(key) is not None
+
+
+def mask_values(text: str, secrets: Iterable[str]) -> str:
+    """Hide the values of secrets; short ones where they are words of their own."""
+    patterns = [
+        _pattern(secret) for secret in sorted(set(secrets), key=len, reverse=True) if secret
+    ]
+    return re.sub("|".join(patterns), "*****", text) if patterns else text
+
+
+def _pattern(secret: str) -> str:
+    if len(secret) >= _SHORT:
+        return re.escape(secret)
+    before = r"(?<!\w)" if re.match(r"\w", secret) else ""
+    after = r"(?!\w)" if re.search(r"\w$", secret) else ""
+    return f"{before}{re.escape(secret)}{after}"
 
 
 def mask_comment(line: str) -> str:

@@ -118,6 +118,17 @@ def test_a_server_that_does_not_listen(closed_port: int, tmp_path: Path) -> None
     assert not [value for value in SECRETS.values() if value in caught.value.message]
 
 
+def test_a_short_user_name_is_not_looked_for_in_words(closed_port: int, tmp_path: Path) -> None:
+    profile = compute(host="127.0.0.1", dbname="mart", port=closed_port)
+    with pytest.raises(ServiceUnavailableError) as caught:
+        TARGET.query(profile, "prod", tmp_path, {**SECRETS, USERNAME: "o"}, "select 1", None)
+    assert caught.value.message == (
+        f"PostgreSQL at 127.0.0.1:{closed_port} cannot be reached: connection to server at "
+        f'"127.0.0.1", port {closed_port} failed: Connection refused '
+        "Is the server running on that host and accepting TCP/IP connections?"
+    )
+
+
 @pytest.mark.parametrize(
     "sql",
     ["", "select 1; delete from a", "delete from a", "copy a to '/tmp/x'", "begin", "set x = 1"],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from floe_core.errors import QueryError, ServiceUnavailableError
+from floe_core.masking import mask_values
 from floe_core.plugins import Finding, Property, QueryResult
 from floe_core.schemas.platform import ComputeProfile
 from floe_core.schemas.secret import SecretRef, StaticCredentials
@@ -131,7 +132,7 @@ class PostgresTarget:
             connection.set_session(readonly=True)
             return _fetch(connection, compute, sql, limit)
         except psycopg2.Error as problem:
-            raise QueryError(_scrubbed(str(problem).strip(), secrets)) from None
+            raise QueryError(mask_values(str(problem).strip(), secrets.values())) from None
         finally:
             connection.close()
 
@@ -200,17 +201,9 @@ def _unavailable(
     arguments: Mapping[str, Any], message: str, secrets: Mapping[str, str]
 ) -> ServiceUnavailableError:
     where = f"{arguments.get('host', 'localhost')}:{arguments['port']}"
-    reason = _scrubbed(" ".join(message.split()), secrets)
-    return ServiceUnavailableError(
-        f"PostgreSQL at {_scrubbed(where, secrets)} cannot be reached: {reason}"
-    )
-
-
-def _scrubbed(text: str, secrets: Mapping[str, str]) -> str:
-    for value in secrets.values():
-        if value:
-            text = text.replace(value, "*****")
-    return text
+    parts = (where, " ".join(message.split()))
+    where, reason = (mask_values(part, secrets.values()) for part in parts)
+    return ServiceUnavailableError(f"PostgreSQL at {where} cannot be reached: {reason}")
 
 
 def _check_statement(sql: str) -> None:
