@@ -334,7 +334,7 @@ def _report_unknown_key(
     known = _known_keys(model, path[:-1], source.data)
     message = "is not a known key"
     help = did_you_mean(key, known, "known keys") if known else None
-    if other is not None and len(path) == 1 and key in other[1].model_fields:
+    if other is not None and _field(other[1], path, source.data) is not None:
         message = f"is a key of {other[0]}, not of this file"
         help = f"move it to {other[0]}"
     report.add(source.diagnostic("FLOE-S001", path, message, help=help, on_key=True))

@@ -35,7 +35,7 @@ def normalise_floe(source: Source, report: Report) -> None:
         for other, canonical in _RENAMED_IN_TRANSFORM.items():
             steps.move(("transforms", number, other), ("transforms", number, canonical))
         steps.refuse_both(("transforms", number, "path"), ("transforms", number, "project"))
-    _flat_signals(steps)
+    _flat_observability(steps)
     for key in _CUBE_KEYS:
         steps.move(("consumption", key), ("consumption", "cube", key))
 
@@ -47,9 +47,7 @@ def normalise_platform(source: Source, report: Report) -> None:
     _compute_plugin(steps)
     for section in _NAMED_SECTIONS:
         _refuse_unnamed_entry(steps, section)
-    _flat_signals(steps)
-    for key, section in _FLAT_ENDPOINTS.items():
-        steps.move(("observability", key), ("observability", section, "endpoint"))
+    _flat_observability(steps)
 
 
 def _compute_plugin(steps: _Steps) -> None:
@@ -84,11 +82,13 @@ def _single_schedule(steps: _Steps) -> None:
         steps.put(("schedules", 0, "name"), _THE_SCHEDULE, like=("schedules", 0))
 
 
-def _flat_signals(steps: _Steps) -> None:
+def _flat_observability(steps: _Steps) -> None:
     for flat, section in _FLAT_SIGNALS.items():
         at = ("observability", flat)
         if steps.has(at) and not isinstance(steps.get(at), dict):
             steps.move_into(at, ("observability", section), "enabled")
+    for key, section in _FLAT_ENDPOINTS.items():
+        steps.move(("observability", key), ("observability", section, "endpoint"))
 
 
 class _Steps:
@@ -123,7 +123,10 @@ class _Steps:
         return range(len(value)) if isinstance(value, list) else range(0)
 
     def unwrap_document(self, kinds: tuple[str, ...], keys: tuple[str, ...]) -> None:
-        """Check and remove `apiVersion` and `kind`, and bring `keys` of `metadata` to the top."""
+        """Check and remove `apiVersion` and `kind`, and bring what is in `metadata` to the top.
+
+        Of a product's keys, those that are not in `keys` are refused there, as any other.
+        """
         self._remove_constant("apiVersion", (API_VERSION,))
         self._remove_constant("kind", kinds)
         metadata = self.get(("metadata",))
@@ -131,7 +134,7 @@ class _Steps:
             help = "known keys: " + ", ".join(f"`{key}`" for key in sorted(keys))
             self.refuse(("metadata",), "FLOE-S003", "must be keys and values", help)
             return
-        for key in keys:
+        for key in IDENTITY_KEYS:
             self.move(("metadata", key), (key,))
         for key in list(self.get(("metadata",)) or ()):
             help = did_you_mean(key, keys, "known keys")
