@@ -20,13 +20,13 @@ class PlatformChoice:
     Attributes:
         path: The file; None when none was found.
         searched: Every place that was looked at, in order.
-        is_asked_for: Whether the user named the file, so that it must exist.
+        is_from_variable: Whether the variable `FLOE_PLATFORM_FILE` named it.
         is_pointer: Whether `platform.manifest` of floe.yaml named it.
     """
 
     path: Path | None
     searched: tuple[Path, ...]
-    is_asked_for: bool = False
+    is_from_variable: bool = False
     is_pointer: bool = False
 
 
@@ -39,7 +39,7 @@ def find_platform_file(request: CompileRequest, pointer: str | None) -> Platform
     """
     asked = request.wanted_platform_file
     if asked is not None:
-        return PlatformChoice(asked, (asked,), is_asked_for=True)
+        return PlatformChoice(asked, (asked,), is_from_variable=request.platform_file is None)
     environment = request.wanted_environment or LOCAL
     searched: list[Path] = []
     for path in _by_environment(request.root, environment):
@@ -48,7 +48,7 @@ def find_platform_file(request: CompileRequest, pointer: str | None) -> Platform
             return PlatformChoice(path, tuple(searched))
     if pointer is not None:
         path = request.root / pointer.replace("{env}", environment)
-        return PlatformChoice(path, (*searched, path), is_asked_for=True, is_pointer=True)
+        return PlatformChoice(path, (*searched, path), is_pointer=True)
     for path in _beside_or_above(request.root):
         searched.append(path)
         if os.path.lexists(path):

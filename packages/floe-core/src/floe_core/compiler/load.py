@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from floe_core.compiler.discovery import LOCAL, PlatformChoice, find_platform_fi
 from floe_core.compiler.request import CompileRequest
 from floe_core.compiler.validation import validate, value_at
 from floe_core.diagnostics import Diagnostic, Report, display_path
+from floe_core.environment_variables import FLOE_PLATFORM_FILE
 from floe_core.errors import UsageError
 from floe_core.schemas.base import IDENTIFIER_PATTERN
 from floe_core.schemas.floe import FloeSpec
@@ -113,21 +116,38 @@ def _read_platform(
                 "FLOE-F001",
                 ("platform", "manifest"),
                 f"there is no file at {display_path(choice.path)}",
-                help="write its path relative to floe.yaml",
+                help="write its path relative to floe.yaml, or put it in one of:\n"
+                + _listed(choice.searched[:-1]),
             )
         )
+        return None
+    if choice.is_from_variable and not os.path.lexists(choice.path):
+        report.add(_variable_to_nothing(choice.path))
         return None
     return read_source(choice.path, report)
 
 
+def _variable_to_nothing(path: Path) -> Diagnostic:
+    return Diagnostic(
+        "FLOE-F001",
+        "error",
+        f"does not exist, and the variable {FLOE_PLATFORM_FILE} names it",
+        file=path,
+        help=f"set {FLOE_PLATFORM_FILE} to the path of a platform file, or unset it",
+    )
+
+
 def _not_found(environment: str, choice: PlatformChoice) -> Diagnostic:
-    searched = "\n".join(f"  {display_path(path)}" for path in choice.searched)
     return Diagnostic(
         "FLOE-F006",
         "error",
         f"there is no platform.yaml for environment `{environment}`",
-        help=f"name it with `--platform PATH`, or put it in one of:\n{searched}",
+        help="name it with `--platform PATH`, or put it in one of:\n" + _listed(choice.searched),
     )
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return "\n".join(f"  {display_path(path)}" for path in paths)
 
 
 def _hash(*paths: Path | None) -> str:
