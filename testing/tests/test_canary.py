@@ -27,7 +27,7 @@ from floe_core.compiler.pipeline import Outcome, run_stages
 from floe_core.compiler.request import CompileRequest
 from floe_core.compiler.resolve import Resolved, resolve
 from floe_core.compiler.validation import model_at, value_at
-from floe_core.diagnostics import FieldPath, Report, field_name, render_all
+from floe_core.diagnostics import FieldPath, Report, field_name
 
 CANARY = Path(__file__).parent / "canary"
 FILES: dict[str, type[BaseModel]] = {"floe": FloeSpec, "platform": PlatformSpec}
@@ -105,7 +105,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def carried(outcome: Outcome) -> Any:
-    assert render_all([d for d in outcome.diagnostics if d.is_error]) == ""
+    assert [d.render() for d in outcome.diagnostics if d.is_error] == []
     document = outcome.value.artifacts.model_dump(mode="json")
     del document["metadata"]
     return document

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from floe_core import FloeSpec, PlatformSpec
 from floe_core.compiler.validation import validate
-from floe_core.diagnostics import Report, render_all
+from floe_core.diagnostics import Report
 from floe_core.schemas.spellings import normalise_floe, normalise_platform
 from floe_core.secret_scan import refuse_literal_secrets
 from floe_core.source import read_source
@@ -24,7 +24,7 @@ def load(path: Path) -> BaseModel | None:
     is_floe = path.stem.endswith("_floe")
     (normalise_floe if is_floe else normalise_platform)(source, report)
     spec = validate(FloeSpec if is_floe else PlatformSpec, source, report)
-    assert render_all(report.sorted()) == ""
+    assert [diagnostic.render() for diagnostic in report.sorted()] == []
     return spec
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -195,13 +195,3 @@ class Report:
             return (str(diagnostic.file or ""), position.line, position.column, diagnostic.code)
 
         return sorted(self.diagnostics, key=key)
-
-
-def as_warning(diagnostic: Diagnostic) -> Diagnostic:
-    """The same finding, as a warning."""
-    return replace(diagnostic, severity="warning")
-
-
-def render_all(diagnostics: Sequence[Diagnostic], base: Path | None = None) -> str:
-    """Write diagnostics for people, a blank line between two."""
-    return "\n\n".join(diagnostic.render(base) for diagnostic in diagnostics)
