@@ -54,6 +54,13 @@ def test_colours_can_be_turned_off(environment: dict[str, str], broken: Path) ->
     assert ESCAPE not in text
 
 
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_without_colours_nothing_moves(environment: dict[str, str], tmp_path: Path) -> None:
+    assert run_floe("init", str(tmp_path / "shop")).exit_code == 0
+    text = on_a_terminal(tmp_path / "shop", "compile", **environment)
+    assert text == "Next: floe run\r\n"
+
+
 def test_anything_else_has_no_colours(broken: Path) -> None:
     result = run_floe("validate", "-C", str(broken))
     assert "FLOE-S001" in result.stderr

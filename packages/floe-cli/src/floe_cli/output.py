@@ -64,8 +64,11 @@ class Output:
             _echo(text, sys.stderr)
 
     def status(self, text: str) -> Status | None:
-        """Show what is at work until the status is stopped; None where nobody would see it."""
-        if self.is_quiet or self.is_json or not is_terminal(sys.stderr):
+        """Show what is at work until the status is stopped.
+
+        None where nobody would see it, or where nothing but plain text is wanted.
+        """
+        if self.is_quiet or self.is_json or not has_colour(sys.stderr):
             return None
         from rich.console import Console
 
@@ -130,7 +133,7 @@ def style(text: str, stream: IO[str], **styles: Any) -> str:
 
 
 def has_colour(stream: IO[str]) -> bool:
-    """Whether a stream is a terminal that may be coloured."""
+    """Whether a stream is a terminal that may be given more than plain text."""
     return is_terminal(stream) and not os.environ.get(NO_COLOR) and os.environ.get("TERM") != "dumb"
 
 
