@@ -185,20 +185,39 @@ def test_findings(
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "message", "line"),
     [
-        ("name: [\n", "dbt/dbt_project.yml is broken: line 2: expected the node content"),
-        ("", "dbt/dbt_project.yml is broken: it holds no keys"),
-        ("- a\n", "dbt/dbt_project.yml is broken: it holds no keys"),
-        ("profile: x\n", "dbt/dbt_project.yml has no `name`"),
+        ("name: a: b\n", "a second `: ` on this line", 1),
+        ("name: a\nversion: [\n", "is not valid YAML: ", 2),
+        ("name: \x07\n", "is not valid YAML: unacceptable character #x0007", None),
+        ("", "holds no keys", None),
+        ("- a\n", "holds no keys", None),
     ],
 )
-def test_a_project_file_that_cannot_be_read(workspace: Any, content: str, message: str) -> None:
+def test_a_project_file_that_cannot_be_read(
+    workspace: Any, content: str, message: str, line: int | None
+) -> None:
     workspace.write({"dbt_project.yml": content})
     located, [finding] = locate(workspace, project="dbt")
     assert located is None
-    assert (finding.code, finding.field) == ("FLOE-R012", ("project",))
+    assert (finding.code, finding.file, finding.line) == (
+        "FLOE-R012",
+        "dbt/dbt_project.yml",
+        line,
+    )
     assert finding.message.startswith(message)
+
+
+def test_a_project_without_a_name(workspace: Any) -> None:
+    workspace.write({"dbt_project.yml": "profile: x\n"})
+    located, [finding] = locate(workspace, project="dbt")
+    assert located is None
+    assert finding == Finding(
+        "FLOE-R012",
+        ("project",),
+        "dbt/dbt_project.yml has no `name`",
+        "give the transform or it a `name`",
+    )
 
 
 def test_several_projects_below(workspace: Any) -> None:

@@ -18,7 +18,7 @@ from floe_dbt.claims import Findings, settle
 from floe_dbt.dbt_core import DbtCore
 from floe_dbt.engine import CommandResult
 from floe_dbt.parsing import invocation
-from floe_dbt.project import PROJECT_FILE, Project, ProjectFileError
+from floe_dbt.project import Project, ProjectFileError
 from floe_dbt.words import listed
 
 _HASH_VERSION = b"1"
@@ -32,8 +32,7 @@ def inspect(request: InspectRequest) -> Inspection:
     try:
         found = project.read_at(request.root, request.project)
     except ProjectFileError as problem:
-        where = (PurePosixPath(request.project) / PROJECT_FILE).as_posix()
-        return _failed(Finding("FLOE-R012", (), f"{where} is broken: {problem}"))
+        return _failed(project.unreadable(request.project, problem))
     if project.missing_packages(found):
         return _failed(_packages_missing(found))
     inputs_hash = inputs_hash_of(request, found)

@@ -71,9 +71,7 @@ def _in_project(
     try:
         found = project.read_at(root, at)
     except ProjectFileError as problem:
-        where = (PurePosixPath(at) / PROJECT_FILE).as_posix()
-        help = f"correct {where}"
-        return None, [Finding("FLOE-R012", _key(transform), f"{where} is broken: {problem}", help)]
+        return None, [project.unreadable(at, problem)]
     name = transform.name or found.name
     if name is None:
         return None, [_nameless(transform, at)]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
+from floe_core.plugins import Finding
+from floe_core.syntax import explain
+
 PROJECT_FILE = "dbt_project.yml"
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONFIG_FILES = (
     ".dbtignore",
     "catalogs.yml",
@@ -34,7 +38,17 @@ _NOT_SEARCHED = frozenset({"dbt_packages", "dbt_modules", "logs", "node_modules"
 
 
 class ProjectFileError(Exception):
-    """dbt_project.yml cannot be read; the text says why."""
+    """dbt_project.yml cannot be read; the text says why.
+
+    Attributes:
+        line: Line of the problem, from 1; None when it is about the whole file.
+        help: What to write instead.
+    """
+
+    def __init__(self, message: str, line: int | None = None, help: str | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.help = help
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +147,31 @@ def read(folder: Path) -> Project:
     Raises:
         ProjectFileError: if dbt_project.yml is missing or is not YAML with keys and values.
     """
-    path = folder / PROJECT_FILE
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = (folder / PROJECT_FILE).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ProjectFileError("it does not exist") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ProjectFileError(str(problem)) from None
+        raise ProjectFileError("does not exist") from None
+    except OSError as problem:
+        raise ProjectFileError(f"cannot be read: {problem.strerror or problem}") from None
+    except UnicodeDecodeError:
+        raise ProjectFileError("is not UTF-8", help="save the file as UTF-8") from None
+    try:
+        settings = yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as problem:
+        found = explain(text.splitlines(), problem)
+        raise ProjectFileError(found.message, found.line, found.help) from None
     except yaml.YAMLError as problem:
-        raise ProjectFileError(_yaml_problem(problem)) from None
+        reason = str(problem).partition("\n")[0]
+        raise ProjectFileError(f"is not valid YAML: {reason}") from None
     if not isinstance(settings, dict):
-        raise ProjectFileError("it holds no keys")
+        raise ProjectFileError("holds no keys")
     return Project(folder, settings)
+
+
+def unreadable(project: str, problem: ProjectFileError) -> Finding:
+    """Why the file of a project, a folder relative to the project root, cannot be read."""
+    file = (PurePosixPath(project) / PROJECT_FILE).as_posix()
+    return Finding("FLOE-R012", (), str(problem), problem.help, file=file, line=problem.line)
 
 
 def read_at(root: Path, project: str) -> Project:
@@ -220,12 +247,6 @@ def _yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _yaml_problem(problem: yaml.YAMLError) -> str:
-    mark = getattr(problem, "problem_mark", None)
-    reason = getattr(problem, "problem", None) or "it is not YAML"
-    return f"line {mark.line + 1}: {reason}" if mark is not None else str(reason)
 
 
 def _files_below(folder: Path, packages_folder: Path) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from floe_core.diagnostics import (
     Position,
     Severity,
 )
+from floe_core.masking import mask_unread
 from floe_core.plugins import (
     Finding,
 )
@@ -43,6 +44,6 @@ def _whole_line(file: Path, line: int | None) -> tuple[Position | None, str | No
         return None, None
     if line is None or not 1 <= line <= len(lines):
         return None, None
-    text = lines[line - 1]
+    text = mask_unread(lines, line) if file.suffix in {".yml", ".yaml"} else lines[line - 1]
     start = len(text) - len(text.lstrip()) + 1
     return Position(line, start, max(len(text.rstrip()) + 1, start + 1)), text
