@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    import yaml
+
     from floe_core.compiler.request import CompileRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -89,7 +91,7 @@ def floe_file(project_dir: Path | None) -> Path:
 
 
 def parse_vars(text: str | None) -> dict[str, Any]:
-    """Read `--vars`.
+    """Read `--vars` as dbt does, except that a key may be written once only.
 
     Raises:
         UsageError: if it is not a YAML mapping.
@@ -101,19 +103,49 @@ def parse_vars(text: str | None) -> dict[str, Any]:
     from floe_core.errors import UsageError
 
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = None
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        twice = _key_written_twice(yaml.compose(text, Loader=yaml.SafeLoader))
+        value = _as_json(yaml.safe_load(text))
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError):
+        twice, value = None, None
+    if twice is not None:
+        raise UsageError(f"--vars holds the key `{twice}` twice", help="Write it once.")
+    if not isinstance(value, dict):
         raise UsageError(
             "--vars is not a YAML mapping", help="Write it like `--vars '{start: 2013-01-01}'`."
         )
-    return _as_json(value)
+    return value
 
 
-def _as_json(value: dict[str, Any]) -> dict[str, Any]:
-    """YAML's dates as text, as dbt reads them."""
+def _key_written_twice(document: yaml.Node | None) -> str | None:
+    """A key that is written twice in one mapping; YAML readers would take the last."""
+    import yaml
+
+    waiting, seen = [document], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+            continue
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            return str(twice)
+        waiting += [value for _, value in node.value]
+    return None
+
+
+def _as_json(value: Any) -> Any:
+    """YAML's dates as text, as dbt reads them.
+
+    Raises:
+        TypeError: if a key at the top is no text, or one below it neither text nor a number.
+        ValueError: if a value holds itself.
+    """
     import json
 
-    document: dict[str, Any] = json.loads(json.dumps(value, default=str))
-    return document
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        raise TypeError("a key is no text")
+    return json.loads(json.dumps(value, default=str))
