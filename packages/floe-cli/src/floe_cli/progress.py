@@ -143,8 +143,9 @@ def describe_failure(node: NodeRecord, root: Path, projects: Mapping[str, Path])
     if node.path:
         place = shown_path(project / node.path)
         lines.append(f"  --> {place}:{node.line}" if node.line else f"  --> {place}")
-    if node.message:
-        lines += [f"  {line}".rstrip() for line in node.message.splitlines()]
+    if node.message or node.traceback:
+        text = node.traceback or node.message or ""
+        lines += [f"  {line}".rstrip() for line in text.splitlines()]
     if node.compiled_path:
         path = shown_path(root / node.compiled_path)
         is_failed_test = node.status == "fail"

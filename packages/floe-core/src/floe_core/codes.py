@@ -47,6 +47,15 @@ CODES: Mapping[str, str] = {
     "FLOE-R016": "Two models write one table.",
     "FLOE-R017": "A path is absolute, or leaves the dbt project.",
     "FLOE-R018": "The engine cannot work with a value of its profile.",
+    # Kinds of transforms
+    "FLOE-T001": "A key means nothing to this kind of transform.",
+    "FLOE-T002": "A Python transform lacks `name` or `entry`, or `entry` names no function.",
+    "FLOE-T003": "The module or the function of a Python transform cannot be found or read.",
+    # Plugins
+    "FLOE-G001": "An installed plugin cannot be loaded.",
+    "FLOE-G002": "Two installed distributions register a plugin of one name.",
+    "FLOE-G003": "No catalog, exporter or secret backend of this name is installed.",
+    "FLOE-G004": "A catalog or an exporter cannot work with its profile.",
     # dbt
     "FLOE-D001": "dbt cannot parse the project.",
     "FLOE-D002": "A transform selects nothing, or its selection is not valid.",

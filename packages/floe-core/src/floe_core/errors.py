@@ -9,9 +9,12 @@
       UsageError                  2  the command cannot be given like this
       ServiceUnavailableError     5  a database or server cannot be reached
       SecretNotFoundError         3  a secret is in none of the places that were asked
+      SecretUnreadableError       3  a secret is there, and cannot be read
+      PluginError                 3  an installed plugin cannot be used
       QueryError                  1  a query is wrong or would write
       RunError                    1  a run failed
       UnwritableError             1  a folder cannot be written to
+      TransformError              1  a transform that is not dbt's failed
       ProjectLockedError          1  another run holds the project
 
 Constructors store data; the command line prints it and picks the exit code.
@@ -86,6 +89,28 @@ class SecretNotFoundError(FloeError):
     exit_code = 3
 
 
+class SecretUnreadableError(FloeError):
+    """A secret is where a backend looked, and cannot be read; the message holds no value."""
+
+    exit_code = 3
+
+
+class PluginError(FloeError):
+    """An installed plugin cannot be used.
+
+    Attributes:
+        code: Code of the diagnostic that says so at compile.
+        reason: What is wrong, without the names of plugin and distribution.
+    """
+
+    exit_code = 3
+
+    def __init__(self, code: str, message: str, reason: str, help: str | None = None) -> None:
+        super().__init__(message, help)
+        self.code = code
+        self.reason = reason
+
+
 class QueryError(FloeError):
     """A query is wrong, or would change data."""
 
@@ -96,6 +121,28 @@ class RunError(FloeError):
 
 class UnwritableError(FloeError):
     """A folder cannot be written to: it is read-only, the disk is full, a file is in its place."""
+
+
+class TransformError(FloeError):
+    """A transform that is not dbt's failed; the file and line are the user's.
+
+    Attributes:
+        path: File that the error is in, relative to the project root when it is below it.
+        line: Line of that file, from 1.
+        traceback: The user's frames, as Python shows them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        path: str | None = None,
+        line: int | None = None,
+        traceback: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.line = line
+        self.traceback = traceback
 
 
 class ProjectLockedError(FloeError):

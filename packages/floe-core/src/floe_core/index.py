@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-ResourceType = Literal["model", "seed", "snapshot", "source", "test", "exposure"]
-BUILDABLE: frozenset[str] = frozenset({"model", "seed", "snapshot"})
-"""Resource types that `dbt build` materializes."""
+ResourceType = Literal["model", "seed", "snapshot", "source", "test", "exposure", "asset"]
+"""dbt's, and `asset` for what a transform of another kind makes."""
+BUILDABLE: frozenset[str] = frozenset({"model", "seed", "snapshot", "asset"})
+"""Resource types that a run materializes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A model, seed, snapshot, source, test or exposure of a dbt project."""
+    """A model, seed, snapshot, source, test or exposure of a dbt project, or the asset of another transform."""
 
     unique_id: str
     resource_type: ResourceType

@@ -1,25 +1,46 @@
-"""Extension points of floe, and how plugins are found.
+"""Extension points of floe: the interfaces that plugins implement, and how plugins are found.
 
-Plugins are entry points of installed distributions. The groups are `floe.transforms` (a
-`TransformExecutor`, named after the transform's `type`) and `floe.targets` (a `ComputeTarget`,
-named after the dbt adapter). floe's own choices register in the same way.
+A plugin is a class, made without arguments, that an entry point of an installed distribution
+names. The group of the entry point says what kind of plugin it is, its name is what users write:
+
+| group | interface | users write the name in |
+|---|---|---|
+| `floe.transforms` | `TransformExecutor` | `transforms[].type` of floe.yaml |
+| `floe.targets` | `ComputeTarget` | `compute.*.type` of platform.yaml |
+| `floe.catalogs` | `CatalogClient` | `catalogs.*.type` of platform.yaml |
+| `floe.telemetry` | `TelemetryExporter` | `observability.tracing.exporter` of platform.yaml |
+| `floe.secrets` | `SecretBackend` | `security.secret_backends` of platform.yaml |
+
+floe's own choices register in the same way. A plugin is imported when something needs it, so a
+module that does so is quick to import: what is heavy is imported inside methods.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
+from typing_extensions import get_protocol_members
+
+from floe_core import entry_points
+from floe_core.context import TransformContext
+from floe_core.entry_points import PluginState as PluginState
 from floe_core.index import ProjectIndex
+from floe_core.schemas.artifacts import CompiledTransform
+from floe_core.schemas.base import JsonValue
 from floe_core.schemas.floe import Transform
-from floe_core.schemas.platform import ComputeProfile
+from floe_core.schemas.observability import Tracing
+from floe_core.schemas.platform import CatalogProfile, ComputeProfile
 from floe_core.schemas.secret import SecretRef
 
 TRANSFORMS = "floe.transforms"
 TARGETS = "floe.targets"
+CATALOGS = "floe.catalogs"
+TELEMETRY = "floe.telemetry"
+SECRETS = "floe.secrets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +75,18 @@ class LocatedTransform:
 
     Attributes:
         name: Name of the transform.
-        project: Folder of the project, relative to the project root, with `/`; `.` is the root.
+        project: Its folder or file, relative to the project root, with `/`; `.` is the root. It
+            is `path` of the compiled transform.
         models: Paths and globs relative to `project` that narrow it; empty for no narrowing.
         select: Selection that narrows it, in the syntax of the plugin's tool.
+        entry: Function that it calls, as `module:function`.
     """
 
     name: str
     project: str
     models: tuple[str, ...] = ()
     select: str | None = None
+    entry: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +134,100 @@ class Inspection:
     was_parsed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class AssetInspection:
+    """What a transform that is one asset is made of.
+
+    Attributes:
+        files: Files that decide what it does. Their content is part of the artifacts' hash, and
+            of the code version of the asset.
+        findings: Problems, relative to the transform.
+    """
+
+    files: Sequence[Path] = ()
+    findings: Sequence[Finding] = ()
+
+
 class TransformExecutor(Protocol):
-    """A kind of transform, such as dbt. Implementations are stateless and quick to import."""
+    """A kind of transform whose every transform is one asset of Dagster, named like the transform.
+
+    Transforms of all kinds are in one graph: `depends_on` orders them, `floe run` and schedules
+    build them, and a dbt source with `meta.dagster.asset_key: [NAME]` reads what one made.
+
+    This one copies a CSV file into a table of DuckDB. It is named by `[project.entry-points.
+    "floe.transforms"]` with `csv = "my_package:CsvTransform"`, and used as
+    `{name: cities, type: csv, path: in/cities.csv}`::
+
+        class CsvTransform:
+            fields = frozenset({"path"})
+
+            def locate(self, transform, root):
+                if transform.path is None or transform.name is None:
+                    return None, [Finding("CSV-001", (), "needs `name` and `path`", "add them")]
+                if not (root / transform.path).is_file():
+                    message = f"there is no file `{transform.path}` beside floe.yaml"
+                    return None, [Finding("CSV-002", ("path",), message)]
+                return LocatedTransform(transform.name, transform.path), []
+
+            def inspect(self, located, root):
+                return AssetInspection(files=[root / located.project])
+
+            def execute(self, transform, context):
+                connection = context.connect()
+                file = str(context.root / transform.path)
+                sql = f'create or replace table "{transform.name}" as from read_csv(?)'
+                [[rows]] = connection.execute(sql, [file]).fetchall()
+                context.logger.info("%s rows from %s", rows, file)
+                return {"rows": rows}
+    """
+
+    fields: Collection[str]
+    """Keys of a transform that this kind reads, of `project`, `path`, `models`, `select`, `target`,
+    `entry` and `description`; floe refuses the others. Names, tags, layers and `depends_on` are for
+    all kinds."""
 
     def locate(
         self, transform: Transform, root: Path
     ) -> tuple[LocatedTransform | None, Sequence[Finding]]:
-        """Find the transform's project below `root`, looking at the file system alone.
+        """Find the transform below `root`, looking at the file system alone.
 
-        Findings are relative to the transform. No transform means that it cannot be placed.
+        `floe validate` calls it, so it neither imports nor executes what is the user's. Findings
+        are relative to the transform. No transform means that it cannot be placed.
         """
+        ...
+
+    def inspect(self, located: LocatedTransform, root: Path) -> AssetInspection:
+        """Look into the transform's files, still without executing them; for `floe compile`."""
+        ...
+
+    def execute(
+        self, transform: CompiledTransform, context: TransformContext
+    ) -> Mapping[str, JsonValue] | None:
+        """Make the asset, in the process of the run.
+
+        What it raises fails the run with its message, and what depends on the asset is skipped. A
+        `TransformError` adds the file and line that are at fault.
+
+        Returns:
+            What there is to tell, as JSON: it is shown with the asset and kept in the run's record.
+            `rows` is taken for the number of rows of the asset's table.
+        """
+        ...
+
+
+class ProjectExecutor(Protocol):
+    """A kind of transform whose transforms share projects of many nodes: dbt.
+
+    floe runs what it finds with dbt.
+    """
+
+    fields: Collection[str]
+    """Keys of a transform that this kind reads; see `TransformExecutor`."""
+
+    def locate(
+        self, transform: Transform, root: Path
+    ) -> tuple[LocatedTransform | None, Sequence[Finding]]:
+        """Find the transform's project below `root`; see `TransformExecutor`."""
         ...
 
     def inspect(self, request: InspectRequest) -> Inspection:
@@ -162,7 +270,51 @@ class QueryResult:
 
 
 class ComputeTarget(Protocol):
-    """An engine that dbt runs on. Implementations are stateless and quick to import."""
+    """An engine that dbt runs on, and that queries and transforms connect to.
+
+    This one is DuckDB with a file per environment in a folder of the user's choice. It is named by
+    `[project.entry-points."floe.targets"]` with `duckdb_folder = "my_package:DuckDBFolder"`, and
+    used as `compute: {default: {type: duckdb_folder, properties: {folder: tables}}}`::
+
+        class DuckDBFolder:
+            adapter = "duckdb"
+            distribution = "dbt-duckdb"
+            properties = {"folder": Property(str, "Folder of the database.", is_required=True)}
+
+            def is_installed(self):
+                return importlib.util.find_spec("dbt.adapters.duckdb") is not None
+
+            def check(self, compute):
+                return []
+
+            def relocate(self, compute, move):
+                folder = move(compute.properties["folder"])
+                return compute.model_copy(update={"properties": {"folder": folder}})
+
+            def output(self, compute, environment):
+                root = "{{ env_var('FLOE_PROJECT_DIR') }}"
+                path = f"{root}/{compute.properties['folder']}/{environment}.duckdb"
+                return {"type": self.adapter, "path": path, "schema": "main", "threads": 1}
+
+            def secrets(self, compute):
+                return {}
+
+            def query(self, compute, environment, root, secrets, sql, limit):
+                with duckdb.connect(self._file(compute, environment, root), read_only=True) as db:
+                    rows = db.execute(sql).fetchmany(1000 if limit is None else limit)
+                    names = tuple(column[0] for column in db.description)
+                    types = tuple(str(column[1]) for column in db.description)
+                    return QueryResult(names, types, rows)
+
+            @contextmanager
+            def connect(self, compute, environment, root, secrets):
+                with duckdb.connect(self._file(compute, environment, root)) as db:
+                    with transaction(db):
+                        yield db
+
+            def _file(self, compute, environment, root):
+                return root / compute.properties["folder"] / f"{environment}.duckdb"
+    """
 
     adapter: str
     """Name of the dbt adapter, the `type` of an output in profiles.yml."""
@@ -229,31 +381,155 @@ class ComputeTarget(Protocol):
         """
         ...
 
+    def connect(
+        self,
+        compute: ComputeProfile,
+        environment: str,
+        root: Path,
+        secrets: Mapping[str, str],
+    ) -> AbstractContextManager[Any]:
+        """Open a connection that may write, for transforms that are not dbt's.
 
-def _installed(group: str) -> Sequence[EntryPoint]:
-    return sorted(entry_points(group=group), key=lambda point: point.name)
+        The context manager gives what the engine's driver calls a connection. It commits when the
+        block ends, rolls back when an exception leaves it, and closes the connection. Arguments
+        are those of `query`.
+
+        Raises:
+            ServiceUnavailableError: if the engine cannot be reached.
+        """
+        ...
+
+
+class CatalogClient(Protocol):
+    """A kind of Iceberg catalog.
+
+    This one refuses what it cannot reach. It is named by `[project.entry-points."floe.catalogs"]`
+    with `lakehouse = "my_package:Lakehouse"`::
+
+        class Lakehouse:
+            def check(self, catalog):
+                if catalog.uri is None:
+                    return [Finding("LAKE-001", (), "needs `uri`, its endpoint", "add `uri:`")]
+                return []
+    """
+
+    def check(self, catalog: CatalogProfile) -> Sequence[Finding]:
+        """Look for what the catalog cannot work with; findings are relative to the profile."""
+        ...
+
+
+class TelemetryExporter(Protocol):
+    """A place that spans go to.
+
+    This one refuses an endpoint. It is named by `[project.entry-points."floe.telemetry"]` with
+    `files = "my_package:Files"`::
+
+        class Files:
+            def check(self, tracing):
+                if tracing.endpoint is not None:
+                    message = "spans go to files, not to a server"
+                    return [Finding("FILES-001", ("endpoint",), message, "remove it", on_key=True)]
+                return []
+    """
+
+    def check(self, tracing: Tracing) -> Sequence[Finding]:
+        """Look for what the exporter cannot work with; findings are relative to `tracing`."""
+        ...
+
+
+class SecretBackend(Protocol):
+    """A place that secrets are looked up in, at run time, in the process that executes.
+
+    This one asks a program. It is named by `[project.entry-points."floe.secrets"]` with
+    `pass = "my_package:Pass"`, and used as `security: {secret_backends: [env, pass]}`::
+
+        class Pass:
+            def places(self, ref):
+                return [f"`pass show {ref.name}/{ref.entry or ''}`"]
+
+            def find(self, ref):
+                command = ["pass", "show", f"{ref.name}/{ref.entry or ''}"]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                return done.stdout.rstrip() or None
+    """
+
+    def places(self, ref: SecretRef) -> Sequence[str]:
+        """Name the places that `find` looks in, for the error when it is in none of them."""
+        ...
+
+    def find(self, ref: SecretRef) -> str | None:
+        """The value of a secret; None when it is not here, so that the next backend is asked.
+
+        Messages and logs name the secret, never its value.
+
+        Raises:
+            SecretUnreadableError: if it is here and cannot be read.
+            ServiceUnavailableError: if the backend does not answer.
+        """
+        ...
+
+
+INTERFACES: Mapping[str, tuple[type, ...]] = {
+    TRANSFORMS: (TransformExecutor, ProjectExecutor),
+    TARGETS: (ComputeTarget,),
+    CATALOGS: (CatalogClient,),
+    TELEMETRY: (TelemetryExporter,),
+    SECRETS: (SecretBackend,),
+}
+"""The interfaces of each group; a plugin implements one of them."""
 
 
 def names(group: str) -> list[str]:
     """Names registered in a group, sorted."""
-    return sorted({point.name for point in _installed(group)})
+    return entry_points.names(group)
 
 
 def load(group: str, name: str) -> Any | None:
-    """Make the plugin that is registered as `name` in `group`; None when there is none."""
-    for point in _installed(group):
-        if point.name == name:
-            return point.load()()
-    return None
+    """Make the plugin that is registered as `name` in `group`; None when there is none.
+
+    Raises:
+        PluginError: if there is one and it cannot be used, or there are two.
+    """
+    return entry_points.load(group, name, *_members(group))
 
 
-def transform_executor(type_: str) -> TransformExecutor | None:
+def states(group: str) -> tuple[PluginState, ...]:
+    """Load every plugin of a group, to see which can be used."""
+    return tuple(
+        entry_points.state_of(registration, *_members(group))
+        for registration in entry_points.registrations(group)
+    )
+
+
+def _members(group: str) -> list[Collection[str]]:
+    return [get_protocol_members(interface) for interface in INTERFACES[group]]
+
+
+def transform_executor(type_: str) -> TransformExecutor | ProjectExecutor | None:
     """The plugin for transforms of this `type`, or None."""
-    plugin: TransformExecutor | None = load(TRANSFORMS, type_)
+    plugin: TransformExecutor | ProjectExecutor | None = load(TRANSFORMS, type_)
     return plugin
 
 
 def compute_target(type_: str) -> ComputeTarget | None:
     """The plugin for this engine, or None."""
     plugin: ComputeTarget | None = load(TARGETS, type_)
+    return plugin
+
+
+def catalog_client(type_: str) -> CatalogClient | None:
+    """The plugin for catalogs of this `type`, or None."""
+    plugin: CatalogClient | None = load(CATALOGS, type_)
+    return plugin
+
+
+def telemetry_exporter(name: str) -> TelemetryExporter | None:
+    """The plugin for this exporter of spans, or None."""
+    plugin: TelemetryExporter | None = load(TELEMETRY, name)
+    return plugin
+
+
+def secret_backend(name: str) -> SecretBackend | None:
+    """The plugin for this secret backend, or None."""
+    plugin: SecretBackend | None = load(SECRETS, name)
     return plugin

@@ -277,6 +277,8 @@ def _seen(unit: Unit, claimed: set[tuple[str, str]]) -> list[Node]:
 def cross_project_deps(units: Sequence[Unit]) -> dict[str, dict[str, list[dg.AssetKey]]]:
     """Turn `depends_on` between transforms of different dbt projects into asset dependencies.
 
+    A transform that is not dbt's is a project of its own here.
+
     The first assets of the later transform depend on the last assets of the earlier one. Within one
     dbt project dbt's own graph decides.
 
@@ -289,12 +291,16 @@ def cross_project_deps(units: Sequence[Unit]) -> dict[str, dict[str, list[dg.Ass
         for name, transform in unit.transforms.items():
             for earlier in transform.depends_on:
                 home = homes.get(earlier)
-                if home is None or home.project == unit.project:
+                if home is None or _is_same_project(home, unit):
                     continue
                 keys = [translator.asset_key(node) for node in _last(home, earlier)]
                 for node in _first(unit, name):
                     deps[unit.name].setdefault(node.unique_id, []).extend(keys)
     return deps
+
+
+def _is_same_project(one: Unit, other: Unit) -> bool:
+    return one is other or (one.is_dbt and other.is_dbt and one.project == other.project)
 
 
 def _members(unit: Unit, transform: str) -> dict[str, Node]:
@@ -339,7 +345,7 @@ def _sources_read(unit: Unit) -> list[Node]:
 
 def _is_clash(one: tuple[Unit, Node], other: tuple[Unit, Node]) -> bool:
     """Whether two nodes must not share a key; a source may be what another project builds."""
-    if one[0].project == other[0].project:
+    if _is_same_project(one[0], other[0]):
         return one[1].unique_id != other[1].unique_id
     return "source" not in {one[1].resource_type, other[1].resource_type}
 

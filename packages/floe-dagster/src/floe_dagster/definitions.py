@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from floe_dagster.build import dbt_core
 from floe_dagster.connection import resolve_secrets
 from floe_dagster.lock import Holder, hold
 from floe_dagster.schedules import run_job, schedules
+from floe_dagster.transform_assets import transform_asset
 from floe_dagster.units import Unit, resolve_units
 from floe_dbt.engine import DbtEngine, Listener
 
@@ -86,6 +88,8 @@ def build_definitions(
 def _check_root(artifacts: CompiledArtifacts, root: Path) -> None:
     """Refuse a root that the projects are not below, before anything is written there."""
     for transform in artifacts.transforms:
+        if transform.is_asset:
+            continue
         project = transform.dbt_project_path or artifacts.dbt_project_path or "."
         if not (root / project).is_dir():
             raise ArtifactsError(
@@ -108,6 +112,8 @@ def definitions_of(
     extra_deps = assets.cross_project_deps(units)
     built = [
         assets.unit_assets(artifacts, unit, root, execution, extra_deps[unit.name])
+        if unit.is_dbt
+        else transform_asset(artifacts, unit, root, execution, chain(*extra_deps[unit.name].values()))
         for unit in units
         if unit.assets
     ]

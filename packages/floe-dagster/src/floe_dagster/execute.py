@@ -256,6 +256,8 @@ class _Run:
             line=event.line,
             compiled_path=self._below_root(event.compiled_path),
             relation=event.relation,
+            traceback=event.traceback,
+            metadata=event.metadata,
         )
 
 

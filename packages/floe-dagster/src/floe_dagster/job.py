@@ -142,8 +142,10 @@ def _run_assets(
 def _job(
     run: _Run, units: list[PlannedUnit], execution: assets.Execution, handler: logging.Handler
 ) -> dg.JobDefinition:
+    # Schedules may name transforms that are not part of this run, and it needs none.
+    artifacts = run.artifacts.model_copy(update={"orchestration": None})
     definitions = dg.Definitions.merge(
-        definitions_of(run.artifacts, [unit.unit for unit in units], run.root, execution),
+        definitions_of(artifacts, [unit.unit for unit in units], run.root, execution),
         dg.Definitions(loggers={_LOGGER: _to_file(handler)}),
     )
     keys: set[dg.AssetKey] = set()
@@ -158,9 +160,13 @@ def _job(
 
 def _run_config(run: _Run, job: dg.JobDefinition) -> dict[str, Any]:
     request = run.planned.request
-    config = {"full_refresh": request.full_refresh, "threads": request.threads}
+    of_all = {"full_refresh": request.full_refresh}
+    of_dbt = {**of_all, "threads": request.threads}
+    others = {unit.unit.name for unit in run.planned.units if not unit.unit.is_dbt}
     return {
-        "ops": {node.name: {"config": config} for node in job.nodes},
+        "ops": {
+            node.name: {"config": of_all if node.name in others else of_dbt} for node in job.nodes
+        },
         "loggers": {_LOGGER: {}},
     }
 

@@ -17,6 +17,7 @@ from floe_core.layout import Layout
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster.connection import invocation, secrets_or_placeholders
 from floe_dagster.records import RunRecord, read_records
+from floe_dagster.transform_selection import is_selected
 from floe_dagster.units import Unit, resolve_units
 from floe_dbt.engine import FAILED, DbtEngine, DbtError, Selection
 
@@ -203,19 +204,30 @@ def _selected(
     units: Sequence[Unit],
     engine: DbtEngine | None,
 ) -> Mapping[str, frozenset[str]]:
-    """Ask dbt what the selection stands for in each unit, by the unit's name."""
-    if engine is None:
+    """What the selection stands for in each unit, by the unit's name; dbt is asked for its own."""
+    others = {
+        unit.name: frozenset(
+            node.unique_id
+            for node in unit.assets
+            if is_selected(node, request.select, request.exclude)
+        )
+        for unit in units
+        if not unit.is_dbt
+    }
+    units = [unit for unit in units if unit.is_dbt]
+    if engine is None and units:
         from floe_dbt.dbt_core import DbtCore
 
         engine = DbtCore()
     environment = secrets_or_placeholders(artifacts)
     selection = Selection(select=request.select, exclude=request.exclude)
     try:
-        return {
+        return others | {
             unit.name: frozenset(
                 engine.list(invocation(artifacts, unit, root, environment), selection)
             )
             for unit in units
+            if engine is not None
         }
     except DbtError as problem:
         raise UsageError(

@@ -45,6 +45,8 @@ class NodeRecord:
     line: int | None = None
     compiled_path: str | None = None
     relation: str | None = None
+    traceback: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

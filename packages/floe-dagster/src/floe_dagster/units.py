@@ -1,6 +1,7 @@
 """Units: the transforms of one dbt project and one dbt target, with what dbt knows of them.
 
-A unit is what one multi-asset, and one invocation of dbt, builds.
+A unit is what one multi-asset, and one invocation of dbt, builds. A transform that is not dbt's is
+a unit with a single node.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import logging
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from floe_core.asset_index import asset_index
 from floe_core.errors import ArtifactsError
 from floe_core.index import BUILDABLE, Node, ProjectIndex
 from floe_core.schemas.artifacts import CompiledArtifacts, CompiledTransform
@@ -47,6 +49,11 @@ class Unit:
     def target(self) -> str:
         """Name of the dbt target."""
         return self.index.target
+
+    @cached_property
+    def is_dbt(self) -> bool:
+        """Whether dbt builds it; else it is one asset, which a plugin makes."""
+        return not any(transform.is_asset for transform in self.transforms.values())
 
     @cached_property
     def children(self) -> Mapping[str, list[str]]:
@@ -136,6 +143,8 @@ def resolve_units(
 ) -> tuple[Unit, ...]:
     """Join the artifacts' transforms with the indexes of their dbt projects.
 
+    Each transform that is not dbt's is a unit of its own, after those of dbt.
+
     Args:
         artifacts: The artifacts.
         root: Absolute project root.
@@ -160,7 +169,21 @@ def resolve_units(
                 help="Run `floe compile`.",
             )
         units.append(_unit(names[key], index, transforms))
-    return tuple(units)
+    return (*units, *_asset_units(artifacts, {unit.name for unit in units}))
+
+
+def _asset_units(artifacts: CompiledArtifacts, taken: set[str]) -> Iterator[Unit]:
+    for transform in artifacts.transforms:
+        if not transform.is_asset:
+            continue
+        index = asset_index(transform, artifacts.environment)
+        name = base = valid_name(index.name)
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{base}__{number}"
+        taken.add(name)
+        yield _unit(name, index, [transform])
 
 
 def _by_project_and_target(
@@ -168,6 +191,8 @@ def _by_project_and_target(
 ) -> dict[tuple[str, str], list[CompiledTransform]]:
     grouped: dict[tuple[str, str], list[CompiledTransform]] = {}
     for transform in artifacts.transforms:
+        if transform.is_asset:
+            continue
         project = project_of(transform, artifacts, root)
         target = transform.target or artifacts.environment
         grouped.setdefault((project, target), []).append(transform)

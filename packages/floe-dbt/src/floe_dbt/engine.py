@@ -94,6 +94,8 @@ class NodeFinished:
         line: Line of the error in that file, from 1, where it is known.
         compiled_path: Absolute path of the compiled SQL, when it was written.
         relation: Fully qualified name of the relation, as the database writes it.
+        traceback: Of a Python transform that failed: the user's frames.
+        metadata: What a transform that is not dbt's has to tell, as JSON.
     """
 
     unique_id: str
@@ -109,6 +111,8 @@ class NodeFinished:
     line: int | None = None
     compiled_path: str | None = None
     relation: str | None = None
+    traceback: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 Event = NodeStarted | NodeFinished

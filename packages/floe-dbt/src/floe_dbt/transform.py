@@ -15,11 +15,13 @@ from floe_dbt.location import locate
 from floe_dbt.parsing import invocation
 
 if TYPE_CHECKING:
-    from floe_core.plugins import TransformExecutor
+    from floe_core.plugins import ProjectExecutor
 
 
 class DbtTransformExecutor:
     """Finds dbt projects, and tells what is in them."""
+
+    fields = frozenset({"project", "path", "models", "select", "target"})
 
     def locate(
         self, transform: Transform, root: Path
@@ -49,4 +51,4 @@ class DbtTransformExecutor:
 
 
 if TYPE_CHECKING:
-    _: type[TransformExecutor] = DbtTransformExecutor
+    _: type[ProjectExecutor] = DbtTransformExecutor

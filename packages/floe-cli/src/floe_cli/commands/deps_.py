@@ -24,12 +24,12 @@ def command(out: Output, **source: Any) -> int:
     check(outcome)
     failures = {}
     projects: dict[str, None] = {}
-    for request, members in inspect_requests(outcome.value):
+    for request, executor, _ in inspect_requests(outcome.value):
         if request.project in projects:
             continue
         projects[request.project] = None
         out.note(f"Fetching the packages of {request.project} ...")
-        problem = members[0].executor.fetch(request)
+        problem = executor.fetch(request)
         if problem is not None:
             failures[request.project] = problem
     out.document({"ok": not failures, "projects": list(projects), "failures": failures})
@@ -37,5 +37,9 @@ def command(out: Output, **source: Any) -> int:
         out.note(f"error: {project}: {problem}")
     if failures:
         return Exit.UNAVAILABLE
-    out.result(f"Packages are up to date in {', '.join(projects)}.")
+    out.result(
+        f"Packages are up to date in {', '.join(projects)}."
+        if projects
+        else "The product has no dbt project, so there are no packages to fetch."
+    )
     return Exit.OK

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def command(out: Output, **source: Any) -> None:
     """Show the product's transforms and models, and what became of each in its last run."""
     from floe_cli.freshness import compile_now
+    from floe_core.asset_index import asset_index
     from floe_core.index_file import load_index
     from floe_core.layout import Layout
     from floe_dagster.records import last_states, read_records
@@ -30,6 +31,9 @@ def command(out: Output, **source: Any) -> None:
     nodes: dict[str, Node] = {}
     for index in load_index(layout.index(artifacts.environment).read_bytes()):
         nodes |= index.nodes
+    for transform in artifacts.transforms:
+        if transform.is_asset:
+            nodes |= asset_index(transform, artifacts.environment).nodes
     records = read_records(layout, artifacts.environment)
     states = last_states(records)
     transforms = [
@@ -61,6 +65,7 @@ def _describe_transform(
         "name": transform.name,
         "type": transform.type,
         "project": transform.dbt_project_path,
+        "entry": transform.entry,
         "layer": transform.layer,
         "nodes": [
             {
@@ -95,7 +100,8 @@ def _lines(artifacts: Any, transforms: list[dict[str, Any]]) -> list[str]:
     width = max((len(name) for name in names), default=0)
     for transform in transforms:
         layer = f", layer {transform['layer']}" if transform["layer"] else ""
-        lines += ["", f"{transform['name']} ({transform['project']}{layer})"]
+        made_by = transform["project"] or " ".join(filter(None, [transform["type"], transform["entry"]]))
+        lines += ["", f"{transform['name']} ({made_by}{layer})"]
         lines += [_node_line(node, width) for node in transform["nodes"]]
     return lines
 
@@ -115,7 +121,7 @@ def _last_run(records: Sequence[RunRecord]) -> list[str]:
 
 def _node_line(node: dict[str, Any], width: int) -> str:
     kind = node["resource_type"]
-    if kind == "model":
+    if kind in {"asset", "model"}:
         kind = node["materialized"] or kind
     state = "never run"
     if node["last_status"]:

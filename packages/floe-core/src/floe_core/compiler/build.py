@@ -57,8 +57,8 @@ def build(enforced: Enforced, report: Report) -> Built:
     inspected = enforced.inspected
     resolved = inspected.resolved
     transforms = tuple(_transform(inspected, transform) for transform in resolved.transforms)
-    projects = {transform.dbt_project_path for transform in transforms}
-    manifests = {transform.dbt_manifest_path for transform in transforms}
+    projects = {t.dbt_project_path for t in transforms if t.dbt_project_path is not None}
+    manifests = {t.dbt_manifest_path for t in transforms if t.dbt_manifest_path is not None}
     compute = resolved.profiles.compute.profile
     artifacts = CompiledArtifacts(
         version=ARTIFACTS_VERSION,
@@ -131,6 +131,7 @@ def _source_hash(inspected: Inspected) -> str:
         "environment": resolved.environment,
         "vars": dict(resolved.loaded.request.vars),
         "projects": [[i.project, i.target, i.inputs_hash] for i in inspected.indexes],
+        "assets": dict(inspected.assets),
         "floe": __version__,
         "contract": ARTIFACTS_VERSION,
     }
@@ -141,6 +142,8 @@ def _transform(inspected: Inspected, transform: PlacedTransform) -> CompiledTran
     resolved = inspected.resolved
     layout = _layout(resolved)
     located = transform.located
+    if transform.asset is not None:
+        return _asset(inspected, transform)
     target = target_name(transform, resolved.environment)
     target_path = layout.target_path(resolved.environment, located.project, target)
     return CompiledTransform(
@@ -157,6 +160,26 @@ def _transform(inspected: Inspected, transform: PlacedTransform) -> CompiledTran
         dbt_project_path=located.project,
         dbt_manifest_path=_relative(resolved, str(target_path / "manifest.json")),
         dbt_profiles_path=_relative(resolved, str(layout.profiles_dir(resolved.environment))),
+    )
+
+
+def _asset(inspected: Inspected, transform: PlacedTransform) -> CompiledTransform:
+    """A transform that is not dbt's."""
+    located = transform.located
+    return CompiledTransform(
+        type=transform.spec.type,
+        path=located.project,
+        target=transform.spec.target,
+        name=transform.name,
+        layer=transform.spec.layer,
+        depends_on=transform.spec.depends_on,
+        tags=transform.spec.tags,
+        models=located.models,
+        select=located.select,
+        nodes=inspected.claims.get(transform.name, ()),
+        entry=located.entry,
+        description=transform.spec.description,
+        inputs_hash=inspected.assets.get(transform.name),
     )
 
 

@@ -13,6 +13,7 @@ from floe_core.diagnostics import (
     did_you_mean,
     near_miss,
 )
+from floe_core.errors import PluginError
 from floe_core.plugins import (
     ComputeTarget,
     Property,
@@ -30,7 +31,10 @@ def check_compute_entries(loaded: Loaded, report: Report) -> None:
     if source is None or loaded.platform is None:
         return
     for name, compute in loaded.platform.compute.items():
-        target = plugins.compute_target(compute.type)
+        try:
+            target = plugins.compute_target(compute.type)
+        except PluginError:
+            continue  # it is reported if the product uses it
         if target is not None:
             at = ("compute", name)
             check_compute(source, at, compute, target, report)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from floe_core import profiles
+from floe_core.asset_index import unique_id
+from floe_core.compiler.assets import check_circles, check_names, inspect_assets
 from floe_core.compiler.findings import from_finding
 from floe_core.compiler.resolve import Resolved
 from floe_core.compiler.transforms import PlacedTransform, overlap_diagnostic
@@ -14,7 +16,7 @@ from floe_core.diagnostics import FieldPath, Report
 from floe_core.index import Node, ProjectIndex
 from floe_core.index_file import load_index
 from floe_core.layout import Layout
-from floe_core.plugins import Inspection, InspectRequest
+from floe_core.plugins import Inspection, InspectRequest, ProjectExecutor
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Inspected:
             snapshots that come along are included.
         profiles: Content of profiles.yml.
         parsed: Projects that dbt parsed afresh; the others had not changed.
+        assets: Hash of the files of each transform that is one asset, by its name.
     """
 
     resolved: Resolved
@@ -35,16 +38,21 @@ class Inspected:
     claims: Mapping[str, tuple[str, ...]]
     profiles: Mapping[str, Any]
     parsed: tuple[str, ...]
+    assets: Mapping[str, str] = field(default_factory=dict)
 
 
 def inspect(resolved: Resolved, report: Report) -> Inspected | None:
-    """Parse the dbt projects that have changed, and settle which transform a node belongs to."""
+    """Parse the dbt projects that have changed, and settle which transform a node belongs to.
+
+    Transforms of other kinds are looked into by their plugins.
+    """
     indexes: list[ProjectIndex] = []
     claims: dict[str, set[str]] = {}
     parsed: list[str] = []
     is_complete = True
-    for request, members in inspect_requests(resolved):
-        inspection = members[0].executor.inspect(request)
+    assets = inspect_assets(resolved, report)
+    for request, executor, members in inspect_requests(resolved):
+        inspection = executor.inspect(request)
         _report_findings(resolved, members, inspection, report)
         if inspection.index is None:
             is_complete = False
@@ -60,24 +68,31 @@ def inspect(resolved: Resolved, report: Report) -> Inspected | None:
     if not is_complete:
         return None
     _check_tables(resolved, indexes, claims, report)
+    check_names(resolved, indexes, report)
+    check_circles(resolved, indexes, claims, report)
     return Inspected(
         resolved,
         tuple(indexes),
-        {name: tuple(sorted(nodes)) for name, nodes in claims.items()},
+        {name: tuple(sorted(nodes)) for name, nodes in claims.items()}
+        | {name: (unique_id(name),) for name in assets},
         build_profiles(resolved),
         tuple(parsed),
+        assets,
     )
 
 
 def inspect_requests(
     resolved: Resolved,
-) -> Iterator[tuple[InspectRequest, Sequence[PlacedTransform]]]:
-    """What to ask about each project and dbt target, and the transforms that are in it."""
+) -> Iterator[tuple[InspectRequest, ProjectExecutor, Sequence[PlacedTransform]]]:
+    """What to ask about each project and dbt target, whom, and the transforms that are in it."""
     layout = Layout(resolved.loaded.request.root)
     layout.prepare()
     content = build_profiles(resolved)
     cached = _cached_indexes(layout, resolved.environment)
     for (project, target), members in _units(resolved).items():
+        executor = members[0].project
+        if executor is None:
+            continue
         request = InspectRequest(
             root=layout.root,
             project=project,
@@ -89,7 +104,7 @@ def inspect_requests(
             cached=cached.get((project, target)),
             environment=_placeholders(resolved),
         )
-        yield request, members
+        yield request, executor, members
 
 
 def target_name(transform: PlacedTransform, environment: str) -> str:
@@ -121,6 +136,8 @@ def _cached_indexes(layout: Layout, environment: str) -> dict[tuple[str, str], P
 def _units(resolved: Resolved) -> dict[tuple[str, str], list[PlacedTransform]]:
     units: dict[tuple[str, str], list[PlacedTransform]] = {}
     for transform in resolved.transforms:
+        if transform.project is None:
+            continue
         key = (transform.located.project, target_name(transform, resolved.environment))
         units.setdefault(key, []).append(transform)
     return units

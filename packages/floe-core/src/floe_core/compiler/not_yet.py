@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from floe_core import plugins
 from floe_core.diagnostics import FieldPath, Report
-from floe_core.schemas.platform import SecretBackendName, Security
-from floe_core.secrets import SUPPORTED_BACKENDS
+from floe_core.schemas.platform import Security
 from floe_core.source import Source
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ IDLE_FLOE_SECTIONS: Mapping[FieldPath, str] = {
 """Sections of floe.yaml that nothing acts on yet, and what that means."""
 
 
+PLANNED_BACKENDS = ("kubernetes", "aws_secrets_manager", "vault")
+"""Secret backends that are to come; until a plugin of the name is installed, one warning."""
+
+
 def warn_of_idle_sections(loaded: Loaded, report: Report) -> None:
     """Warn once of each section that is written and that nothing acts on yet."""
     _warn(loaded.floe_source, IDLE_FLOE_SECTIONS, report)
@@ -70,7 +74,8 @@ def _warn(source: Source, sections: Mapping[FieldPath, str], report: Report) -> 
 
 def _warn_of_backends(loaded: Loaded, source: Source, report: Report) -> None:
     security = loaded.platform.security if loaded.platform else None
-    idle = [name for name in secret_backends(security) if name not in SUPPORTED_BACKENDS]
+    installed = plugins.names(plugins.SECRETS)
+    idle = [name for name in secret_backends(security) if name not in installed]
     if idle:
         report.add(
             source.diagnostic(
@@ -84,7 +89,7 @@ def _warn_of_backends(loaded: Loaded, source: Source, report: Report) -> None:
         )
 
 
-def secret_backends(security: Security | None) -> tuple[SecretBackendName, ...]:
+def secret_backends(security: Security | None) -> tuple[str, ...]:
     """Names of the secret backends that platform.yaml lists, in order."""
     if security is None or security.secret_backends is None:
         return ()

@@ -15,6 +15,12 @@ from floe_core.compiler.discovery import LOCAL
 from floe_core.compiler.governance import MergedGovernance, merge_governance
 from floe_core.compiler.load import Loaded
 from floe_core.compiler.not_yet import warn_of_idle_sections
+from floe_core.compiler.plugins import (
+    check_catalogs,
+    check_exporter,
+    check_secret_backends,
+    unusable,
+)
 from floe_core.compiler.transforms import PlacedTransform, check_references, place_transforms
 from floe_core.compiler.validation import is_left_out
 from floe_core.diagnostics import (
@@ -22,6 +28,7 @@ from floe_core.diagnostics import (
     Report,
     did_you_mean,
 )
+from floe_core.errors import PluginError
 from floe_core.plugins import (
     ComputeTarget,
 )
@@ -92,6 +99,9 @@ def resolve(loaded: Loaded, report: Report) -> Resolved | None:
         return None
     _check_layers(loaded, platform, report)
     check_compute_entries(loaded, report)
+    check_catalogs(loaded, loaded.floe.profiles.catalog if loaded.floe else "default", report)
+    check_exporter(loaded, platform, report)
+    check_secret_backends(loaded, platform, report)
     if loaded.floe is None:
         return None
     governance = merge_governance(loaded, loaded.floe, platform, report)
@@ -176,7 +186,12 @@ def _profiles(
     compute = _entry(loaded, floe, "compute", platform.compute, environment, report)
     if compute is None:
         return None
-    target = plugins.compute_target(compute.type)
+    try:
+        target = plugins.compute_target(compute.type)
+    except PluginError as problem:
+        source = loaded.platform_source or loaded.floe_source
+        report.add(unusable(source, ("compute", floe.profiles.compute, "type"), problem))
+        return None
     if target is None or not target.is_installed():
         report_no_adapter(loaded, floe.profiles.compute, compute.type, target, report)
         return None

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 
+from typing_extensions import TypeIs
+
 from floe_core import plugins
 from floe_core.compiler.findings import from_finding
 from floe_core.compiler.load import Loaded
+from floe_core.compiler.plugins import unusable
 from floe_core.compiler.validation import UNNAMED, is_left_out
 from floe_core.diagnostics import (
     Diagnostic,
@@ -17,8 +20,10 @@ from floe_core.diagnostics import (
     Report,
     did_you_mean,
 )
+from floe_core.errors import PluginError
 from floe_core.plugins import (
     LocatedTransform,
+    ProjectExecutor,
     TransformExecutor,
 )
 from floe_core.schemas.floe import FloeSpec, Transform
@@ -32,12 +37,29 @@ class PlacedTransform:
     number: int
     spec: Transform
     located: LocatedTransform
-    executor: TransformExecutor
+    executor: TransformExecutor | ProjectExecutor
 
     @property
     def name(self) -> str:
         """Name of the transform."""
         return self.located.name
+
+    @property
+    def asset(self) -> TransformExecutor | None:
+        """The plugin, when it makes one asset of the transform; None when it finds projects."""
+        return self.executor if is_asset_kind(self.executor) else None
+
+    @property
+    def project(self) -> ProjectExecutor | None:
+        """The plugin, when it finds projects of many nodes."""
+        return None if is_asset_kind(self.executor) else self.executor
+
+
+def is_asset_kind(
+    executor: TransformExecutor | ProjectExecutor,
+) -> TypeIs[TransformExecutor]:
+    """Whether each transform of a kind is one asset, which its plugin makes."""
+    return hasattr(executor, "execute")
 
 
 def place_transforms(loaded: Loaded, floe: FloeSpec, report: Report) -> tuple[PlacedTransform, ...]:
@@ -47,9 +69,15 @@ def place_transforms(loaded: Loaded, floe: FloeSpec, report: Report) -> tuple[Pl
         at: FieldPath = ("transforms", number)
         if _is_place_uncertain(loaded.floe_source, number):
             continue
-        executor = plugins.transform_executor(transform.type)
+        try:
+            executor = plugins.transform_executor(transform.type)
+        except PluginError as problem:
+            report.add(unusable(loaded.floe_source, (*at, "type"), problem))
+            continue
         if executor is None:
             report.add(_unknown_transform_type(loaded.floe_source, at, transform.type))
+            continue
+        if _refuse_keys(loaded.floe_source, at, transform.type, executor, report):
             continue
         located, findings = executor.locate(transform, loaded.request.root)
         for finding in findings:
@@ -62,7 +90,7 @@ def place_transforms(loaded: Loaded, floe: FloeSpec, report: Report) -> tuple[Pl
     return tuple(placed)
 
 
-_ABOUT_PLACE = frozenset({"models", "name", "path", "project", "select", "type"})
+_ABOUT_PLACE = frozenset({"entry", "models", "name", "path", "project", "select", "type"})
 
 
 def _is_place_uncertain(source: Source, number: int) -> bool:
@@ -71,7 +99,46 @@ def _is_place_uncertain(source: Source, number: int) -> bool:
     return is_left_out(source, at) or any((*at, key) in source.left_out for key in _ABOUT_PLACE)
 
 
+_KEYS_OF_SOME = ("project", "path", "models", "select", "target", "entry", "description")
+"""Keys of a transform that not every kind reads."""
+
+
+def _refuse_keys(
+    source: Source,
+    at: FieldPath,
+    type_: str,
+    executor: TransformExecutor | ProjectExecutor,
+    report: Report,
+) -> bool:
+    """Refuse what the transform's kind does not read; whether there was any."""
+    refused = [
+        key for key in _KEYS_OF_SOME if (*at, key) in source.places and key not in executor.fields
+    ]
+    known = ", ".join(f"`{key}`" for key in _KEYS_OF_SOME if key in executor.fields)
+    for key in refused:
+        report.add(
+            source.diagnostic(
+                "FLOE-T001",
+                (*at, key),
+                f"means nothing to a transform of type `{type_}`",
+                help=f"remove it; besides what all kinds have, `{type_}` takes {known or 'nothing'}",
+                on_key=True,
+            )
+        )
+    return bool(refused)
+
+
+_RESERVED = {
+    "flink": "write `type: dbt` for SQL on the product's engine, or `type: python` with "
+    "`entry: module:function`"
+}
+"""Kinds of transforms that are to come, and what to write instead."""
+
+
 def _unknown_transform_type(source: Source, at: FieldPath, type_: str) -> Diagnostic:
+    if type_ in _RESERVED:
+        message = f"`{type_}` is reserved for a later release of floe"
+        return source.diagnostic("FLOE-R004", (*at, "type"), message, help=_RESERVED[type_])
     return source.diagnostic(
         "FLOE-R004",
         (*at, "type"),
@@ -162,7 +229,7 @@ def _check_overlap(loaded: Loaded, placed: Sequence[PlacedTransform], report: Re
     """Refuse what overlaps by its files alone; selections are compared when dbt has parsed."""
     claimed: dict[str, list[tuple[PlacedTransform, set[str] | None]]] = {}
     for transform in placed:
-        if transform.located.select is not None:
+        if transform.located.select is not None or transform.asset is not None:
             continue
         files = _files(loaded.request.root, transform.located)
         for other, other_files in claimed.setdefault(transform.located.project, []):

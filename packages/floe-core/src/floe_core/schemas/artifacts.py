@@ -27,7 +27,6 @@ from floe_core.schemas.platform import (
     PropertyValue,
     ResourcePreset,
     S3Storage,
-    SecretBackendName,
 )
 
 ARTIFACTS_VERSION = "1.1.0"
@@ -147,13 +146,28 @@ class CompiledTransform(ArtifactModel):
     models: tuple[str, ...] = Field(default=(), description="Paths and globs that narrow it.")
     select: str | None = Field(default=None, description="dbt selection that narrows it.")
     nodes: tuple[str, ...] | None = Field(
-        default=None, description="Unique ids of the dbt nodes that belong to it, sorted."
+        default=None, description="Unique ids of the nodes that belong to it, sorted."
+    )
+    entry: str | None = Field(
+        default=None, description="Function that a Python transform calls, as `module:function`."
+    )
+    description: str | None = Field(
+        default=None, description="One sentence about the asset of a transform that is not dbt's."
+    )
+    inputs_hash: str | None = Field(
+        default=None,
+        description="Of a transform that is one asset, executed by its plugin: hash of its files.",
     )
     dbt_project_path: str | None = Field(default=None, description="Folder of the dbt project.")
     dbt_manifest_path: str | None = Field(default=None, description="Path of dbt's manifest.")
     dbt_profiles_path: str | None = Field(
         default=None, description="Folder of the generated profiles.yml."
     )
+
+    @property
+    def is_asset(self) -> bool:
+        """Whether it is one asset that its plugin makes, not a part of a dbt project."""
+        return self.inputs_hash is not None
 
 
 class Observability(ArtifactModel):
@@ -167,9 +181,7 @@ class Observability(ArtifactModel):
     attributes: dict[str, str] = Field(
         default_factory=dict, description="Attributes of everything that is emitted."
     )
-    exporter: Literal["otlp", "console", "none"] | None = Field(
-        default=None, description="Where spans go."
-    )
+    exporter: Identifier | None = Field(default=None, description="Where spans go.")
     otlp_protocol: Literal["grpc", "http"] | None = Field(default=None, description="OTLP form.")
     lineage_transport: Literal["http", "console", "noop"] | None = Field(
         default=None, description="OpenLineage transport."
@@ -225,7 +237,7 @@ class CompiledPlugins(ArtifactModel):
     """Which plugin does which job."""
 
     orchestrator: Identifier = "dagster"
-    secret_backends: tuple[SecretBackendName, ...] = ("env", "file")
+    secret_backends: tuple[Identifier, ...] = ("env", "file")
 
 
 class CompiledControlPlane(ArtifactModel):

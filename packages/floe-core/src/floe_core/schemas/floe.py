@@ -133,6 +133,14 @@ class Transform(FloeModel):
     select: str | None = Field(
         default=None, min_length=1, description="Narrows the project, in dbt's selection syntax."
     )
+    entry: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Function that a Python transform calls, as `module:function`.",
+    )
+    description: str | None = Field(
+        default=None, description="One sentence about the asset of a transform that is not dbt's."
+    )
     depends_on: tuple[Identifier, ...] = Field(
         default=(), description="Transforms that are built before this one."
     )

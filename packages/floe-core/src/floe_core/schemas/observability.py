@@ -6,15 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from floe_core.schemas.base import FloeModel
+from floe_core.schemas.base import FloeModel, Identifier
 
 
 class Tracing(FloeModel):
     """OpenTelemetry traces."""
 
     enabled: bool = Field(default=True, description="Whether spans are exported.")
-    exporter: Literal["otlp", "console", "none"] = Field(
-        default="otlp", description="Where spans go."
+    exporter: Identifier = Field(
+        default="otlp",
+        description="Where spans go: `otlp`, `console`, `none`, or the name of a plugin.",
     )
     protocol: Literal["grpc", "http"] = Field(
         default="grpc", description="OTLP protocol of the endpoint."

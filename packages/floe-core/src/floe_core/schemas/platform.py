@@ -11,7 +11,6 @@ from pydantic import (
     StrictInt,
     StrictStr,
     field_validator,
-    model_validator,
 )
 
 from floe_core.schemas.base import FloeModel, Identifier, JsonValue, SemVer
@@ -54,26 +53,21 @@ class S3Storage(FloeModel):
 
 StorageProfile = Annotated[LocalStorage | S3Storage, Field(discriminator="type")]
 
-CatalogType = Literal["polaris", "rest", "nessie", "glue", "hive", "sqlite"]
-_CATALOGS_WITHOUT_URI = {"glue", "sqlite"}
-
 
 class CatalogProfile(FloeModel):
     """An Iceberg catalog."""
 
-    type: CatalogType = Field(default="polaris", description="Kind of catalog.")
+    type: Identifier = Field(
+        default="polaris",
+        description="Kind of catalog: `polaris`, `rest`, `nessie`, `glue`, `hive`, `sqlite`, or "
+        "the name of a plugin.",
+    )
     uri: str | None = Field(default=None, description="Endpoint of the catalog.")
     warehouse: str | None = Field(default=None, description="Warehouse within the catalog.")
     properties: dict[str, PropertyValue] = Field(
         default_factory=dict, description="Further properties of the catalog's client."
     )
     credentials: Credentials | None = Field(default=None, description="How to authenticate.")
-
-    @model_validator(mode="after")
-    def _has_uri(self) -> CatalogProfile:
-        if self.uri is None and self.type not in _CATALOGS_WITHOUT_URI:
-            raise ValueError(f"a catalog of type `{self.type}` needs `uri`, its endpoint")
-        return self
 
 
 class ComputeProfile(FloeModel):
@@ -117,21 +111,20 @@ class Authentication(FloeModel):
     oidc: Oidc | None = Field(default=None, description="The OpenID Connect provider.")
 
 
-SecretBackendName = Literal["env", "file", "kubernetes", "aws_secrets_manager", "vault"]
-
-
 class PrimaryBackend(FloeModel):
     """The one backend that secrets come from."""
 
-    primary: SecretBackendName = Field(description="Backend that is asked for secrets.")
+    primary: Identifier = Field(description="Backend that is asked for secrets.")
 
 
 class Security(FloeModel):
     """Sign-in, and where secrets are looked up."""
 
     authentication: Authentication | None = Field(default=None, description="How people sign in.")
-    secret_backends: PrimaryBackend | tuple[SecretBackendName, ...] | None = Field(
-        default=None, description="Where secrets are looked up: one backend or several, in order."
+    secret_backends: PrimaryBackend | tuple[Identifier, ...] | None = Field(
+        default=None,
+        description="Where secrets are looked up, one backend or several, in order: `env`, "
+        "`file`, or the name of a plugin.",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,41 @@ class DuckDBTarget:
                 raise QueryError(str(problem)) from None
 
 
+    @contextmanager
+    def connect(
+        self,
+        compute: ComputeProfile,
+        environment: str,
+        root: Path,
+        secrets: Mapping[str, str],
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the database file to write to it, in one transaction.
+
+        Names without a schema mean those of the profile's, which is created where it is not there.
+
+        Raises:
+            ServiceUnavailableError: if another process has the file open.
+            QueryError: if it cannot be opened otherwise.
+        """
+        import duckdb
+
+        path = Path(in_project(_path(compute, environment), root))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        schema = str(compute.properties.get("schema", "main"))
+        with _connect(path, compute, root, is_read_only=False) as connection:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_identifier(schema)}")
+            _use_schema(connection, schema)
+            connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                with suppress(duckdb.TransactionException):  # the block ended its transaction
+                    connection.rollback()
+                raise
+            with suppress(duckdb.TransactionException):
+                connection.commit()
+
+
 def make_folder(output: Mapping[str, Any], root: Path) -> None:
     """Create the folder of an output's database file; DuckDB does not."""
     path = output.get("path")
@@ -284,8 +320,10 @@ def _explained(sql: str) -> str:
     )
 
 
-def _connect(path: Path, compute: ComputeProfile, root: Path) -> duckdb.DuckDBPyConnection:
-    """Open the database as dbt does, but for reading only.
+def _connect(
+    path: Path, compute: ComputeProfile, root: Path, *, is_read_only: bool = True
+) -> duckdb.DuckDBPyConnection:
+    """Open the database as dbt does.
 
     Raises:
         ServiceUnavailableError: if somebody writes to it.
@@ -295,11 +333,11 @@ def _connect(path: Path, compute: ComputeProfile, root: Path) -> duckdb.DuckDBPy
 
     options: Any = compute.properties.get("config_options") or {}
     try:
-        connection = duckdb.connect(str(path), read_only=True, config=options)
+        connection = duckdb.connect(str(path), read_only=is_read_only, config=options)
     except duckdb.Error as problem:
         raise _unavailable(path, root, str(problem)) from None
     try:
-        for statement in _preparation(compute, root):
+        for statement in _preparation(compute, root, is_read_only):
             connection.execute(statement)
         _use_schema(connection, str(compute.properties.get("schema", "main")))
     except duckdb.Error as problem:
@@ -317,14 +355,14 @@ def _unavailable(path: Path, root: Path, message: str) -> ServiceUnavailableErro
     return ServiceUnavailableError(text, "try again when the run has ended")
 
 
-def _preparation(compute: ComputeProfile, root: Path) -> Iterator[str]:
+def _preparation(compute: ComputeProfile, root: Path, is_read_only: bool) -> Iterator[str]:
     """Statements that load extensions, attach databases and make settings."""
     for extension in _entries(compute, "extensions"):
         name = extension.get("name") if isinstance(extension, dict) else extension
         yield f"LOAD {_identifier(str(name))}"
     for entry in _entries(compute, "attach"):
         if isinstance(entry, dict):
-            yield _attach(_attachment(entry), root)
+            yield _attach(_attachment(entry), root, is_read_only or bool(entry.get("read_only")))
     for name, value in _settings(compute).items():
         yield f"SET {_identifier(name)} = {_literal(in_project(_below(name, value), root))}"
 
@@ -334,15 +372,16 @@ def _entries(compute: ComputeProfile, key: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _attach(entry: Mapping[str, Any], root: Path) -> str:
-    options = ["READ_ONLY"]
+def _attach(entry: Mapping[str, Any], root: Path, is_read_only: bool) -> str:
+    options = ["READ_ONLY"] if is_read_only else []
     if entry.get("type"):
         options.append(f"TYPE {_identifier(str(entry['type']))}")
     if entry.get("secret"):
         options.append(f"SECRET {_identifier(str(entry['secret']))}")
     path = in_project(str(entry["path"]), root)
     alias = f" AS {_identifier(str(entry['alias']))}" if entry.get("alias") else ""
-    return f"ATTACH IF NOT EXISTS {_literal(path)}{alias} ({', '.join(options)})"
+    given = f" ({', '.join(options)})" if options else ""
+    return f"ATTACH IF NOT EXISTS {_literal(path)}{alias}{given}"
 
 
 def _use_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:

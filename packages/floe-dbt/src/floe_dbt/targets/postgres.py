@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from floe_core.schemas.secret import SecretRef, StaticCredentials
 from floe_dbt.targets.output import below_project, in_project, is_installed, moved
 
 if TYPE_CHECKING:
+    import psycopg2
+    import psycopg2.extensions
+
     from floe_core.plugins import ComputeTarget
 
 THREADS = 4
@@ -123,11 +127,7 @@ class PostgresTarget:
         import psycopg2
 
         _check_statement(sql)
-        arguments = _connection(compute, root, secrets)
-        try:
-            connection = psycopg2.connect(**arguments)
-        except psycopg2.OperationalError as problem:
-            raise _unavailable(arguments, str(problem), secrets) from None
+        connection = _connect(compute, root, secrets)
         try:
             connection.set_session(readonly=True)
             return _fetch(connection, compute, sql, limit)
@@ -135,6 +135,36 @@ class PostgresTarget:
             raise QueryError(mask_values(str(problem).strip(), secrets.values())) from None
         finally:
             connection.close()
+
+
+    @contextmanager
+    def connect(
+        self,
+        compute: ComputeProfile,
+        environment: str,
+        root: Path,
+        secrets: Mapping[str, str],
+    ) -> Iterator[psycopg2.extensions.connection]:
+        """Open a connection that may write, in one transaction.
+
+        Names without a schema mean those of the profile's, which is created where it is not there.
+
+        Raises:
+            ServiceUnavailableError: if the server does not answer or does not let us in.
+        """
+        schema = str(compute.properties.get("schema", "public"))
+        connection = _connect(compute, root, secrets)
+        try:
+            with connection.cursor() as cursor:
+                _take_role(cursor, compute)
+                cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,))
+                if cursor.fetchone() is None:
+                    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {_identifier(schema)}")
+            connection.commit()
+            yield connection
+            connection.commit()
+        finally:
+            connection.close()  # what is not committed is rolled back
 
 
 def _credential_findings(compute: ComputeProfile) -> list[Finding]:
@@ -197,6 +227,28 @@ def _connection(compute: ComputeProfile, root: Path, secrets: Mapping[str, str])
     }
 
 
+def _connect(
+    compute: ComputeProfile, root: Path, secrets: Mapping[str, str]
+) -> psycopg2.extensions.connection:
+    import psycopg2
+
+    arguments = _connection(compute, root, secrets)
+    try:
+        return psycopg2.connect(**arguments)
+    except psycopg2.OperationalError as problem:
+        raise _unavailable(arguments, str(problem), secrets) from None
+
+
+def _take_role(cursor: Any, compute: ComputeProfile) -> None:
+    role = compute.properties.get("role")
+    if role:
+        cursor.execute(f"SET ROLE {_identifier(str(role))}")
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _unavailable(
     arguments: Mapping[str, Any], message: str, secrets: Mapping[str, str]
 ) -> ServiceUnavailableError:
@@ -222,9 +274,7 @@ def _check_statement(sql: str) -> None:
 
 def _fetch(connection: Any, compute: ComputeProfile, sql: str, limit: int | None) -> QueryResult:
     with connection.cursor() as cursor:
-        role = compute.properties.get("role")
-        if role:
-            cursor.execute('SET ROLE "' + str(role).replace('"', '""') + '"')
+        _take_role(cursor, compute)
         cursor.execute(sql)
         rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
         columns = cursor.description or ()
