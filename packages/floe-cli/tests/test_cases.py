@@ -42,6 +42,8 @@ def test_case(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     case, folder = CASES / name, tmp_path / "shop"
     prepare(case, folder)
     monkeypatch.chdir(folder)
+    if (folder / "site").is_dir():  # distributions that are installed in this case
+        monkeypatch.syspath_prepend(folder / "site")
     actual = run_floe(*arguments(case)).transcript(folder)
     expected = case / "expected.txt"
     if os.environ.get("FLOE_REFRESH_CASES"):

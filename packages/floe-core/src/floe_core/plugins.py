@@ -27,7 +27,7 @@ from typing_extensions import get_protocol_members
 
 from floe_core import entry_points
 from floe_core.context import TransformContext
-from floe_core.entry_points import PluginState as PluginState
+from floe_core.entry_points import PluginState
 from floe_core.index import ProjectIndex
 from floe_core.schemas.artifacts import CompiledTransform
 from floe_core.schemas.base import JsonValue
@@ -35,6 +35,30 @@ from floe_core.schemas.floe import Transform
 from floe_core.schemas.observability import Tracing
 from floe_core.schemas.platform import CatalogProfile, ComputeProfile
 from floe_core.schemas.secret import SecretRef
+
+__all__ = [
+    "AssetInspection",
+    "CatalogClient",
+    "CatalogProfile",
+    "CompiledTransform",
+    "ComputeProfile",
+    "ComputeTarget",
+    "Finding",
+    "InspectRequest",
+    "Inspection",
+    "JsonValue",
+    "LocatedTransform",
+    "ProjectExecutor",
+    "Property",
+    "QueryResult",
+    "SecretBackend",
+    "SecretRef",
+    "TelemetryExporter",
+    "Tracing",
+    "Transform",
+    "TransformContext",
+    "TransformExecutor",
+]
 
 TRANSFORMS = "floe.transforms"
 TARGETS = "floe.targets"

@@ -99,7 +99,7 @@ def _no_module(root: Path, module: str) -> Finding:
     message = f"there is no module `{module}`"
     help = (
         f"floe looks for {looked} beside floe.yaml, in `src` beside it, and among the installed "
-        f"packages of {sys.prefix}"
+        "packages"
     )
     known = sorted(_modules(root))
     nearest = did_you_mean(module, known, "modules") if known else ""

@@ -13,7 +13,7 @@ from floe_cli.exits import Exit
 from floe_cli.output import Output, has_colour, plural
 
 if TYPE_CHECKING:
-    from floe_core.plugins import PluginState
+    from floe_core.entry_points import PluginState
 
 EPILOG = """\b
 Examples:
@@ -22,6 +22,7 @@ Examples:
   floe plugins --check               exit code 1 if one cannot be used
 """
 
+_WIDEST = 1000
 _GROUPS = ("transforms", "targets", "catalogs", "telemetry", "secrets")
 
 
@@ -88,6 +89,6 @@ def _print_table(found: Sequence[PluginState]) -> None:
         )
     is_styled = has_colour(sys.stdout)
     console = Console(
-        file=sys.stdout, no_color=not is_styled, force_terminal=is_styled, soft_wrap=True
+        file=sys.stdout, width=_WIDEST, no_color=not is_styled, force_terminal=is_styled
     )
     console.print(table, width=console.measure(table).maximum, crop=False, no_wrap=True)

@@ -5,7 +5,7 @@ Engines are in `compute`, kinds of transforms in `transforms`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from floe_core import plugins
 from floe_core.compiler.findings import from_finding
@@ -86,18 +86,16 @@ def check_secret_backends(loaded: Loaded, platform: PlatformSpec, report: Report
             report.add(_unknown(source, at, "secret backend", name, plugins.SECRETS))
 
 
-_OTHERS: Mapping[str, str] = {
-    plugins.SECRETS: f"; to come: {', '.join(f'`{name}`' for name in PLANNED_BACKENDS)}"
-}
-
-
 def _unknown(source: Source, at: FieldPath, what: str, name: str, group: str) -> Diagnostic:
+    known = plugins.names(group)
+    noun = "installed"
+    if group == plugins.SECRETS:
+        known, noun = [*known, *PLANNED_BACKENDS], "installed or to come"
     return source.diagnostic(
         "FLOE-G003",
         at,
         f"there is no {what} named `{name}`",
-        help=did_you_mean(name, plugins.names(group), "installed")
-        + _OTHERS.get(group, "")
+        help=did_you_mean(name, known, noun)
         + f"; others come with a package that registers them under `{group}`",
     )
 
