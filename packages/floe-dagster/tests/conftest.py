@@ -67,6 +67,12 @@ def no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture
+def empty(tmp_path: Path) -> Product:
+    """A product without files, to be written by the test."""
+    return Product(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Product:
     """A product of two dbt projects with a bit of everything, as compiled."""
