@@ -40,10 +40,13 @@ SHARED_SECTIONS = ("governance", "control_plane")
 OTHER_VALUES: dict[tuple[str, FieldPath], Any] = {
     ("platform", ("version",)): "1.0.0",
     ("platform", ("environment",)): None,
+    ("platform", ("catalogs", "default", "type")): "rest",
     ("platform", ("layers", "bronze", "storage")): "scratch",
     ("platform", ("layers", "bronze", "catalog")): None,
     ("platform", ("compute", "default", "type")): None,
     ("platform", ("compute", "serving", "type")): None,
+    ("platform", ("observability", "tracing", "exporter")): "none",
+    ("platform", ("security", "secret_backends", "primary")): "kubernetes",
     ("platform", ("resource_presets", "small", "requests", "cpu")): "200m",
     ("platform", ("resource_presets", "small", "limits", "cpu")): "2",
     ("platform", ("resource_presets", "small", "requests", "memory")): "1Gi",
@@ -61,6 +64,7 @@ OTHER_VALUES: dict[tuple[str, FieldPath], Any] = {
     ("floe", ("transforms", 1, "project")): "other_dbt",
     ("floe", ("transforms", 1, "depends_on", 0)): "third",
     ("floe", ("transforms", 2, "path")): "third_dbt",
+    ("floe", ("transforms", 3, "type")): None,
     ("floe", ("schedules", 0, "cron")): "5 5 * * *",
     ("floe", ("schedules", 0, "timezone")): "UTC",
     ("floe", ("schedules", 0, "transforms", 0)): "second",
@@ -101,6 +105,7 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / project / "dbt_project.yml").write_text(f"name: {project}\n")
         (models / "a.sql").write_text("select 1 as x")
         (models / "b.sql").write_text("select 2 as x")
+    (tmp_path / "canary_module.py").write_text("def build(context): ...")
     return tmp_path
 
 

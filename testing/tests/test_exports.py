@@ -15,6 +15,7 @@ PUBLIC = {
         "FloeError",
         "FloeSpec",
         "PlatformSpec",
+        "TransformContext",
         "__version__",
         "compile_pipeline",
         "dump_artifacts",

@@ -7,7 +7,6 @@ import re
 import sqlite3
 import subprocess
 import textwrap
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,6 @@ SHOWN = [
 ]
 
 
-@contextmanager
-def transaction(_database: object) -> Iterator[None]:
-    yield
-
-
 def shown_class(interface: type) -> type:
     """The class that an interface's docstring shows."""
     text = (interface.__doc__ or "").partition("::\n\n")[2]
@@ -42,7 +36,6 @@ def shown_class(interface: type) -> type:
         "contextmanager": contextmanager,
         "importlib": importlib,
         "subprocess": subprocess,
-        "transaction": transaction,
         "duckdb": sqlite3,
     }
     exec(code, namespace)
@@ -77,7 +70,9 @@ def test_the_example_of_an_engine_writes_a_profile() -> None:
 def test_our_own_choices_are_plugins_that_load() -> None:
     states = {group: plugins.states(group) for group in plugins.INTERFACES}
     assert {s.state for found in states.values() for s in found} == {"ok"}
-    names = {(s.registration.group, s.registration.name) for found in states.values() for s in found}
+    names = {
+        (s.registration.group, s.registration.name) for found in states.values() for s in found
+    }
     assert names >= {
         ("floe.transforms", "dbt"),
         ("floe.transforms", "python"),

@@ -93,7 +93,8 @@ models:
 """,
     "scoring.py": """
 def build(context):
-    context.connect().execute("create or replace table scores as select n * 2 as score from numbers")
+    sql = "create or replace table scores as select n * 2 as score from numbers"
+    context.connect().execute(sql)
 """,
 }
 
@@ -244,7 +245,9 @@ def test_what_a_function_must_not_do(pure: Product, code: str, message: str) -> 
 
 
 def test_a_module_that_breaks_when_it_is_imported(pure: Product) -> None:
-    pure.write("scoring.py", "import shop\n\nTABLE = shop.no_such_name\n\ndef build(context): ...\n")
+    pure.write(
+        "scoring.py", "import shop\n\nTABLE = shop.no_such_name\n\ndef build(context): ...\n"
+    )
     node = nodes(run(pure, transforms=("scores",)))["scores"]
     assert (node.path, node.line) == ("scoring.py", 3)
     pure.write("scoring.py", "\n\ndef build(context):\n    return {\n")

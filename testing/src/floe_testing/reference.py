@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import click
+from typing_extensions import get_protocol_members
 
 from floe_cli.main import cli
-from floe_core import environment_variables
+from floe_core import environment_variables, plugins
 from floe_core.codes import CODES
 from floe_core.layout import write_atomic
 from floe_core.schemas.json_schema import SCHEMAS
@@ -139,6 +143,93 @@ def _planted() -> dict[str, str]:
     return found
 
 
+def plugins_page() -> str:
+    """The interfaces of plugins, from their docstrings."""
+    introduction = _docstring(plugins)
+    parts = [f"# Plugins\n\n{introduction}\n"]
+    for group, interfaces in plugins.INTERFACES.items():
+        for interface in interfaces:
+            parts.append(f"## `{interface.__name__}` (`{group}`)\n\n{_docstring(interface)}\n")
+            parts += [_member(interface, name) for name in _members(interface)]
+    parts.append("## What the interfaces are given and give back\n")
+    for name in plugins.__all__:
+        record = getattr(plugins, name)
+        if dataclasses.is_dataclass(record):
+            parts.append(f"### `{name}`\n\n{_docstring(record)}\n")
+    return "\n".join(parts)
+
+
+def _members(interface: type) -> list[str]:
+    """Names of an interface's attributes and methods, in the order of the source."""
+    wanted = get_protocol_members(interface)
+    written = [*interface.__annotations__, *vars(interface)]
+    return [name for name in dict.fromkeys(written) if name in wanted]
+
+
+def _member(interface: type, name: str) -> str:
+    method = getattr(interface, name, None)
+    if method is None:
+        text = _attribute_docstrings(interface).get(name, "")
+        return f"### `{name}: {interface.__annotations__[name]}`\n\n{text}\n"
+    return f"### `{name}{_signature(method)}`\n\n{_docstring(method)}\n"
+
+
+def _signature(method: Any) -> str:
+    found = inspect.signature(method)
+    parameters = [p for p in found.parameters.values() if p.name != "self"]
+    shown = ", ".join(f"{p.name}: {p.annotation}" for p in parameters)
+    return f"({shown}) -> {found.return_annotation}"
+
+
+def _attribute_docstrings(interface: type) -> dict[str, str]:
+    [body] = [
+        node.body
+        for node in ast.parse(textwrap.dedent(inspect.getsource(interface))).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    return {
+        statement.target.id: " ".join(str(ast.literal_eval(following.value)).split())
+        for statement, following in pairwise(body)
+        if isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and isinstance(following, ast.Expr)
+    }
+
+
+_DOCTEST = re.compile(r"^(>>>.*?)\n\n", re.MULTILINE | re.DOTALL)
+_SECTION = re.compile(r"^(Args|Attributes|Returns|Raises):$")
+
+
+def _docstring(documented: object) -> str:
+    """A docstring as Markdown: the example fenced, sections as lists."""
+    prose, separator, example = (inspect.getdoc(documented) or "").partition("::\n\n")
+    lines: list[str] = []
+    prose = _DOCTEST.sub(r"```pycon\n\1\n```\n\n", prose)
+    for line in _joined(prose.splitlines()):
+        section = _SECTION.match(line)
+        lines.append(f"**{section[1]}**\n" if section else line)
+    text = "\n".join(lines)
+    code = textwrap.dedent(example).rstrip()
+    return f"{text}:\n\n```python\n{code}\n```" if separator else text.rstrip()
+
+
+def _joined(lines: list[str]) -> Iterator[str]:
+    """Lines of a docstring, those of a section as items of a list."""
+    is_section = False
+    for line in lines:
+        if _SECTION.match(line):
+            is_section = True
+            yield line
+        elif is_section and line.startswith("        "):
+            yield f"  {line.strip()}"
+        elif is_section and line.startswith("    "):
+            name, colon, text = line.strip().partition(": ")
+            yield f"- `{name}`: {text}" if colon and " " not in name else f"- {line.strip()}"
+        else:
+            is_section = is_section and not line
+            yield line
+
+
 def write(folder: Path) -> None:
     """Write all pages into a folder."""
     pages = {
@@ -148,6 +239,7 @@ def write(folder: Path) -> None:
         "platform-yaml.md": schema_page("platform", "platform.yaml"),
         "artifacts.md": schema_page("artifacts", "The contract"),
         "diagnostics.md": diagnostics_page(),
+        "plugins.md": plugins_page(),
     }
     for name, text in pages.items():
         title, _, rest = text.partition("\n")

@@ -10,7 +10,18 @@ import click
 
 from floe_core.version import __version__
 
-_COMMANDS = ("init", "validate", "compile", "run", "query", "list", "plugins", "deps", "clean", "schema")
+_COMMANDS = (
+    "init",
+    "validate",
+    "compile",
+    "run",
+    "query",
+    "list",
+    "plugins",
+    "deps",
+    "clean",
+    "schema",
+)
 
 
 class LazyGroup(click.Group):

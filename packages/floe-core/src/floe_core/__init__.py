@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from floe_core.artifacts import dump_artifacts, load_artifacts
     from floe_core.compiler.generate import Compilation
     from floe_core.compiler.pipeline import compile_pipeline
+    from floe_core.context import TransformContext
     from floe_core.diagnostics import Diagnostic
     from floe_core.errors import CompileError, FloeError
     from floe_core.schemas.artifacts import CompiledArtifacts
@@ -27,6 +28,7 @@ __all__ = [
     "FloeError",
     "FloeSpec",
     "PlatformSpec",
+    "TransformContext",
     "__version__",
     "compile_pipeline",
     "dump_artifacts",
@@ -41,6 +43,7 @@ _HOMES = {
     "FloeError": "floe_core.errors",
     "FloeSpec": "floe_core.schemas.floe",
     "PlatformSpec": "floe_core.schemas.platform",
+    "TransformContext": "floe_core.context",
     "compile_pipeline": "floe_core.compiler.pipeline",
     "dump_artifacts": "floe_core.artifacts",
     "load_artifacts": "floe_core.artifacts",

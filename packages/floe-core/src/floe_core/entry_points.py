@@ -122,7 +122,9 @@ def _make(
         text = " ".join(str(problem).split())
         reason = f"{type(problem).__name__}: {text}".removesuffix(": ")
         raise _failure(registration, reason) from problem
-    missing = [sorted(name for name in names if not hasattr(plugin, name)) for names in alternatives]
+    missing = [
+        sorted(name for name in names if not hasattr(plugin, name)) for names in alternatives
+    ]
     if missing and all(missing):
         fewest = min(missing, key=len)
         listed = ", ".join(f"`{name}`" for name in fewest)

@@ -29,7 +29,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A model, seed, snapshot, source, test or exposure of a dbt project, or the asset of another transform."""
+    """A node of a dbt project, or the asset of a transform of another kind."""
 
     unique_id: str
     resource_type: ResourceType

@@ -11,8 +11,9 @@ names. The group of the entry point says what kind of plugin it is, its name is 
 | `floe.telemetry` | `TelemetryExporter` | `observability.tracing.exporter` of platform.yaml |
 | `floe.secrets` | `SecretBackend` | `security.secret_backends` of platform.yaml |
 
-floe's own choices register in the same way. A plugin is imported when something needs it, so a
-module that does so is quick to import: what is heavy is imported inside methods.
+floe's own choices register in the same way. A plugin is imported when something needs it, so its
+module is quick to import: what is heavy is imported inside methods. The names of floe in the
+examples below are those of this module.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from typing_extensions import get_protocol_members
+from typing_extensions import TypeIs, get_protocol_members
 
 from floe_core import entry_points
 from floe_core.context import TransformContext
@@ -178,9 +179,9 @@ class TransformExecutor(Protocol):
     Transforms of all kinds are in one graph: `depends_on` orders them, `floe run` and schedules
     build them, and a dbt source with `meta.dagster.asset_key: [NAME]` reads what one made.
 
-    This one copies a CSV file into a table of DuckDB. It is named by `[project.entry-points.
-    "floe.transforms"]` with `csv = "my_package:CsvTransform"`, and used as
-    `{name: cities, type: csv, path: in/cities.csv}`::
+    This one copies a CSV file into a table of DuckDB. Below
+    `[project.entry-points."floe.transforms"]` stands `csv = "my_package:CsvTransform"`, and users
+    write `{name: cities, type: csv, path: in/cities.csv}`::
 
         class CsvTransform:
             fields = frozenset({"path"})
@@ -205,7 +206,7 @@ class TransformExecutor(Protocol):
                 return {"rows": rows}
     """
 
-    fields: Collection[str]
+    fields: frozenset[str]
     """Keys of a transform that this kind reads, of `project`, `path`, `models`, `select`, `target`,
     `entry` and `description`; floe refuses the others. Names, tags, layers and `depends_on` are for
     all kinds."""
@@ -245,7 +246,7 @@ class ProjectExecutor(Protocol):
     floe runs what it finds with dbt.
     """
 
-    fields: Collection[str]
+    fields: frozenset[str]
     """Keys of a transform that this kind reads; see `TransformExecutor`."""
 
     def locate(
@@ -296,9 +297,9 @@ class QueryResult:
 class ComputeTarget(Protocol):
     """An engine that dbt runs on, and that queries and transforms connect to.
 
-    This one is DuckDB with a file per environment in a folder of the user's choice. It is named by
-    `[project.entry-points."floe.targets"]` with `duckdb_folder = "my_package:DuckDBFolder"`, and
-    used as `compute: {default: {type: duckdb_folder, properties: {folder: tables}}}`::
+    This one is DuckDB with a file per environment in a folder of the user's choice. Below
+    `[project.entry-points."floe.targets"]` stands `duckdb_folder = "my_package:DuckDBFolder"`, and
+    users write `compute: {default: {type: duckdb_folder, properties: {folder: tables}}}`::
 
         class DuckDBFolder:
             adapter = "duckdb"
@@ -333,8 +334,9 @@ class ComputeTarget(Protocol):
             @contextmanager
             def connect(self, compute, environment, root, secrets):
                 with duckdb.connect(self._file(compute, environment, root)) as db:
-                    with transaction(db):
-                        yield db
+                    db.begin()
+                    yield db
+                    db.commit()  # closing without it rolls back
 
             def _file(self, compute, environment, root):
                 return root / compute.properties["folder"] / f"{environment}.duckdb"
@@ -427,8 +429,8 @@ class ComputeTarget(Protocol):
 class CatalogClient(Protocol):
     """A kind of Iceberg catalog.
 
-    This one refuses what it cannot reach. It is named by `[project.entry-points."floe.catalogs"]`
-    with `lakehouse = "my_package:Lakehouse"`::
+    This one refuses what it cannot reach. Below `[project.entry-points."floe.catalogs"]` stands
+    `lakehouse = "my_package:Lakehouse"`::
 
         class Lakehouse:
             def check(self, catalog):
@@ -445,7 +447,7 @@ class CatalogClient(Protocol):
 class TelemetryExporter(Protocol):
     """A place that spans go to.
 
-    This one refuses an endpoint. It is named by `[project.entry-points."floe.telemetry"]` with
+    This one refuses an endpoint. Below `[project.entry-points."floe.telemetry"]` stands
     `files = "my_package:Files"`::
 
         class Files:
@@ -464,8 +466,8 @@ class TelemetryExporter(Protocol):
 class SecretBackend(Protocol):
     """A place that secrets are looked up in, at run time, in the process that executes.
 
-    This one asks a program. It is named by `[project.entry-points."floe.secrets"]` with
-    `pass = "my_package:Pass"`, and used as `security: {secret_backends: [env, pass]}`::
+    This one asks a program. Below `[project.entry-points."floe.secrets"]` stands
+    `pass = "my_package:Pass"`, and users write `security: {secret_backends: [env, pass]}`::
 
         class Pass:
             def places(self, ref):
@@ -527,6 +529,13 @@ def states(group: str) -> tuple[PluginState, ...]:
 
 def _members(group: str) -> list[Collection[str]]:
     return [get_protocol_members(interface) for interface in INTERFACES[group]]
+
+
+def is_asset_kind(
+    executor: TransformExecutor | ProjectExecutor,
+) -> TypeIs[TransformExecutor]:
+    """Whether each transform of a kind is one asset, which its plugin makes."""
+    return hasattr(executor, "execute")
 
 
 def transform_executor(type_: str) -> TransformExecutor | ProjectExecutor | None:

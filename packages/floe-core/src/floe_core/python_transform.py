@@ -103,9 +103,7 @@ def _no_module(root: Path, module: str) -> Finding:
     )
     known = sorted(_modules(root))
     nearest = did_you_mean(module, known, "modules") if known else ""
-    return Finding(
-        "FLOE-T003", ("entry",), message, nearest if "did you mean" in nearest else help
-    )
+    return Finding("FLOE-T003", ("entry",), message, nearest if "did you mean" in nearest else help)
 
 
 def _modules(root: Path, most: int = 500) -> set[str]:

@@ -113,7 +113,9 @@ def definitions_of(
     built = [
         assets.unit_assets(artifacts, unit, root, execution, extra_deps[unit.name])
         if unit.is_dbt
-        else transform_asset(artifacts, unit, root, execution, chain(*extra_deps[unit.name].values()))
+        else transform_asset(
+            artifacts, unit, root, execution, chain(*extra_deps[unit.name].values())
+        )
         for unit in units
         if unit.assets
     ]

@@ -61,7 +61,7 @@ def _inspect(
 ) -> ProjectIndex:
     kind = transforms[0].type
     executor = plugins.transform_executor(kind)
-    if executor is None:
+    if executor is None or plugins.is_asset_kind(executor):
         known = ", ".join(plugins.names(plugins.TRANSFORMS)) or "none"
         raise ArtifactsError(
             f"the artifacts have transforms of type `{kind}`, which is not installed here "

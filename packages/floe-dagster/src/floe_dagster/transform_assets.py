@@ -103,7 +103,7 @@ def _build(
 
 
 def _failure(node: NodeFinished) -> dict[str, Any]:
-    found = {"path": node.path, "line": node.line}
+    found: dict[str, Any] = {"path": node.path, "line": node.line}
     if node.traceback:
         found["traceback"] = dg.MetadataValue.md(f"```\n{node.traceback}```")
     return {key: value for key, value in found.items() if value is not None}

@@ -161,7 +161,7 @@ class TransformRun:
         text = str(problem).strip()
         if not isinstance(problem, TransformError | ServiceUnavailableError):
             text = f"{type(problem).__name__}: {text}".removesuffix(": ")
-        failure = {"message": self._masked(text)}
+        failure: dict[str, Any] = {"message": self._masked(text)}
         if isinstance(problem, TransformError):
             trace = self._masked(problem.traceback) if problem.traceback else None
             failure |= {"path": problem.path, "line": problem.line, "traceback": trace}
@@ -183,7 +183,7 @@ def _executor(transform: CompiledTransform) -> TransformExecutor:
         ArtifactsError: if it is not installed, or makes no assets.
     """
     executor = plugins.transform_executor(transform.type)
-    if executor is None or not hasattr(executor, "execute"):
+    if executor is None or not plugins.is_asset_kind(executor):
         known = ", ".join(plugins.names(plugins.TRANSFORMS)) or "none"
         raise ArtifactsError(
             f"transform `{transform.name}` is of type `{transform.type}`, which is not installed "

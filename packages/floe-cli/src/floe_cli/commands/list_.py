@@ -100,7 +100,9 @@ def _lines(artifacts: Any, transforms: list[dict[str, Any]]) -> list[str]:
     width = max((len(name) for name in names), default=0)
     for transform in transforms:
         layer = f", layer {transform['layer']}" if transform["layer"] else ""
-        made_by = transform["project"] or " ".join(filter(None, [transform["type"], transform["entry"]]))
+        made_by = transform["project"] or " ".join(
+            filter(None, [transform["type"], transform["entry"]])
+        )
         lines += ["", f"{transform['name']} ({made_by}{layer})"]
         lines += [_node_line(node, width) for node in transform["nodes"]]
     return lines

@@ -39,9 +39,7 @@ def _hash(transform: PlacedTransform, files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def check_names(
-    resolved: Resolved, indexes: Iterable[ProjectIndex], report: Report
-) -> None:
+def check_names(resolved: Resolved, indexes: Iterable[ProjectIndex], report: Report) -> None:
     """Refuse a dbt node that is the same asset: one would stand for the other."""
     named = {
         node.name: index
@@ -120,5 +118,7 @@ def _graph(
 def _asset_of(node: Node) -> str | None:
     """Name of the asset that a dbt source says it is."""
     meta = node.meta.get("dagster")
-    key = meta.get("asset_key") if node.resource_type == "source" and isinstance(meta, dict) else None
+    key = (
+        meta.get("asset_key") if node.resource_type == "source" and isinstance(meta, dict) else None
+    )
     return key[0] if isinstance(key, list) and len(key) == 1 else None

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 
-from typing_extensions import TypeIs
-
 from floe_core import plugins
 from floe_core.compiler.findings import from_finding
 from floe_core.compiler.load import Loaded
@@ -47,19 +45,12 @@ class PlacedTransform:
     @property
     def asset(self) -> TransformExecutor | None:
         """The plugin, when it makes one asset of the transform; None when it finds projects."""
-        return self.executor if is_asset_kind(self.executor) else None
+        return self.executor if plugins.is_asset_kind(self.executor) else None
 
     @property
     def project(self) -> ProjectExecutor | None:
         """The plugin, when it finds projects of many nodes."""
-        return None if is_asset_kind(self.executor) else self.executor
-
-
-def is_asset_kind(
-    executor: TransformExecutor | ProjectExecutor,
-) -> TypeIs[TransformExecutor]:
-    """Whether each transform of a kind is one asset, which its plugin makes."""
-    return hasattr(executor, "execute")
+        return None if plugins.is_asset_kind(self.executor) else self.executor
 
 
 def place_transforms(loaded: Loaded, floe: FloeSpec, report: Report) -> tuple[PlacedTransform, ...]:
@@ -114,14 +105,14 @@ def _refuse_keys(
     refused = [
         key for key in _KEYS_OF_SOME if (*at, key) in source.places and key not in executor.fields
     ]
-    known = ", ".join(f"`{key}`" for key in _KEYS_OF_SOME if key in executor.fields)
+    known = ", ".join(f"`{key}`" for key in _KEYS_OF_SOME if key in executor.fields) or "nothing"
     for key in refused:
         report.add(
             source.diagnostic(
                 "FLOE-T001",
                 (*at, key),
                 f"means nothing to a transform of type `{type_}`",
-                help=f"remove it; besides what all kinds have, `{type_}` takes {known or 'nothing'}",
+                help=f"remove it; besides what all kinds have, `{type_}` takes {known}",
                 on_key=True,
             )
         )

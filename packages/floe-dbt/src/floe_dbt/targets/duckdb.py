@@ -153,7 +153,6 @@ class DuckDBTarget:
             except duckdb.Error as problem:
                 raise QueryError(str(problem)) from None
 
-
     @contextmanager
     def connect(
         self,

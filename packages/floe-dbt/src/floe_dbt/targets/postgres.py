@@ -136,7 +136,6 @@ class PostgresTarget:
         finally:
             connection.close()
 
-
     @contextmanager
     def connect(
         self,
@@ -234,9 +233,10 @@ def _connect(
 
     arguments = _connection(compute, root, secrets)
     try:
-        return psycopg2.connect(**arguments)
+        connection: psycopg2.extensions.connection = psycopg2.connect(**arguments)
     except psycopg2.OperationalError as problem:
         raise _unavailable(arguments, str(problem), secrets) from None
+    return connection
 
 
 def _take_role(cursor: Any, compute: ComputeProfile) -> None:
