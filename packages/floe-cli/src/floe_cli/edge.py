@@ -22,31 +22,36 @@ Body = Callable[..., int | None]
 
 
 def floe_command(
-    name: str, *, formats: tuple[str, ...] = ("text", "json"), **attributes: Any
+    name: str,
+    *,
+    formats: tuple[str, ...] = ("text", "json"),
+    writes_file: bool = False,
+    **attributes: Any,
 ) -> Callable[[Body], click.Command]:
     """Make a command of a function that takes an `Output` first and may return an exit code.
 
     Adds `--output`, `-v` and `-q`. Errors that floe raises are printed, and give the exit code;
     anything else is a defect of floe: it is written to the log, and says so.
+
+    With `writes_file`, a value of `--output` that is no form of the output is the path of a file,
+    which the function gets as `file`; the option may then be given twice, for both.
     """
 
     def decorate(body: Body) -> click.Command:
         @functools.wraps(body)
-        def edge(output: str, verbose: int, quiet: bool, **options: Any) -> None:
-            out = Output(output, verbosity=-1 if quiet else verbose)
+        def edge(
+            output: str | tuple[str, ...], verbose: int, quiet: bool, **options: Any
+        ) -> None:
+            form = output if isinstance(output, str) else _form(output, formats)
+            if not isinstance(output, str):
+                options["file"] = _file(output, formats)
+            out = Output(form, verbosity=-1 if quiet else verbose)
             sys.exit(_guarded(body, out, options))
 
         shared = (
             click.option("-q", "--quiet", is_flag=True, help="Print results and errors only."),
             click.option("-v", "--verbose", count=True, help="Print more."),
-            click.option(
-                "-o",
-                "--output",
-                type=click.Choice(formats),
-                default="text",
-                show_default=True,
-                help="Form of the output.",
-            ),
+            _form_or_file_option(formats) if writes_file else _form_option(formats),
         )
         make: Callable[[Callable[..., None]], click.Command] = click.command(name, **attributes)
         wrapped: Callable[..., None] = edge
@@ -55,6 +60,43 @@ def floe_command(
         return make(wrapped)
 
     return decorate
+
+
+def _form_option(formats: tuple[str, ...]) -> Callable[..., Any]:
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(formats),
+        default="text",
+        show_default=True,
+        help="Form of the output.",
+    )
+
+
+def _form_or_file_option(formats: tuple[str, ...]) -> Callable[..., Any]:
+    return click.option(
+        "-o",
+        "--output",
+        multiple=True,
+        metavar=f"[{'|'.join(formats)}|FILE]",
+        help="Form of the output, or else a file to write; may be given twice, for both.",
+    )
+
+
+def _form(values: tuple[str, ...], formats: tuple[str, ...]) -> str:
+    return next((value for value in reversed(values) if value in formats), "text")
+
+
+def _file(values: tuple[str, ...], formats: tuple[str, ...]) -> Path | None:
+    """The file among the values of `--output`.
+
+    Raises:
+        UsageError: if there are several.
+    """
+    files = [value for value in values if value not in formats]
+    if len(files) > 1 or "" in files:
+        raise click.UsageError(f"`--output` takes one file, not {len(files)}")
+    return Path(files[0]) if files else None
 
 
 def _guarded(body: Body, out: Output, options: dict[str, Any]) -> int:

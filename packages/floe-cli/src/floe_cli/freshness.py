@@ -1,11 +1,15 @@
-"""Artifacts that are up to date, for the commands that work on them."""
+"""The artifacts that a command works from: those named, else the pulled, else fresh ones."""
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from floe_cli.output import Output, plural
 
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
     from floe_core.compiler.generate import Compilation
     from floe_core.compiler.request import CompileRequest
     from floe_core.diagnostics import Diagnostic
+    from floe_core.schemas.artifacts import CompiledArtifacts
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,127 @@ def compile_now(request: CompileRequest, out: Output) -> Fresh:
             status.stop()
     out.diagnostics(diagnostics)
     return Fresh(compilation, diagnostics, request.root)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Artifacts that were compiled before, here or elsewhere.
+
+    Attributes:
+        artifacts: The artifacts.
+        root: Project root.
+    """
+
+    artifacts: CompiledArtifacts
+    root: Path
+
+
+def stored_artifacts(named: Path | None, source: Mapping[str, Any], out: Output) -> Stored | None:
+    """The artifacts that `--artifacts` names, else the pulled ones; None when there are neither.
+
+    Args:
+        named: Value of `--artifacts`.
+        source: The options that say what to compile, which stored artifacts have behind them.
+        out: Where it is said that they are newer than this floe.
+
+    Raises:
+        UsageError: if an option asks for a compile that there will not be.
+        ArtifactsError: if the artifacts cannot be read.
+    """
+    from floe_cli.edge import open_log
+    from floe_core.layout import Layout
+
+    root = _root(named, source["project_dir"])
+    path = named or (Layout(root).artifacts if root else None)
+    if root is None or path is None or (named is None and not _is_pulled(path)):
+        return None
+    open_log(root)
+    with newer_artifacts_noted(out):
+        artifacts = _load(path)
+    _refuse_compile_options(named, source, artifacts)
+    return Stored(artifacts, root)
+
+
+def place_here(stored: Stored, out: Output) -> Stored:
+    """Let stored artifacts use the dbt project that is here, and say so where that is another.
+
+    Raises:
+        ArtifactsError: if there is no dbt project here.
+    """
+    from floe_dagster.placement import place
+
+    placed = place(stored.artifacts, stored.root)
+    for note in placed.notes:
+        out.note(note)
+    return Stored(placed.artifacts, stored.root)
+
+
+def _root(named: Path | None, project_dir: Path | None) -> Path | None:
+    """Project root of stored artifacts; None when floe.yaml is needed and the compile says so."""
+    from floe_core.compiler.request import find_floe_file
+    from floe_core.environment_variables import FLOE_PROJECT_DIR
+    from floe_core.errors import UsageError
+    from floe_dagster.artifacts import project_root
+
+    if project_dir is not None:
+        folder = project_dir.parent if project_dir.name == "floe.yaml" else project_dir
+        return Path(os.path.abspath(folder))  # noqa: PTH100 - keeps links
+    if named is not None and os.environ.get(FLOE_PROJECT_DIR):
+        return project_root(named)
+    try:
+        return find_floe_file(Path.cwd()).parent
+    except UsageError:
+        return project_root(named) if named is not None else None
+
+
+def _is_pulled(path: Path) -> bool:
+    from floe_core.artifacts import is_pulled
+
+    return is_pulled(path)
+
+
+def _load(path: Path) -> CompiledArtifacts:
+    from floe_core.artifacts import load_artifacts
+
+    return load_artifacts(path)
+
+
+def _refuse_compile_options(
+    named: Path | None, source: Mapping[str, Any], artifacts: CompiledArtifacts
+) -> None:
+    from floe_core.environment_variables import FLOE_ENV
+    from floe_core.errors import UsageError
+
+    what = f"the artifacts in {named}" if named else "the artifacts that were pulled"
+    given = [
+        option
+        for option, key in (("--env", "env"), ("--platform", "platform"), ("--vars", "vars_"))
+        if source[key] is not None
+    ]
+    if given:
+        raise UsageError(
+            f"{' and '.join(f'`{option}`' for option in given)} cannot change {what}, "
+            f"which are compiled for environment {artifacts.environment}",
+            help="Run `floe compile` with these options first, or leave them out.",
+        )
+    wanted = os.environ.get(FLOE_ENV)
+    if wanted and wanted != artifacts.environment:
+        raise UsageError(
+            f"{FLOE_ENV} is `{wanted}`, but {what} are for environment {artifacts.environment}",
+            help=f"Run `floe compile` for `{wanted}` first, or unset {FLOE_ENV}.",
+        )
+
+
+@contextmanager
+def newer_artifacts_noted(out: Output) -> Iterator[None]:
+    """Say in a note that artifacts are newer than this floe."""
+    from floe_core.artifacts import NewerArtifactsWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", NewerArtifactsWarning)
+        yield
+    for warning in caught:
+        out.note(f"warning: {warning.message}")
 
 
 def describe_contents(fresh: Fresh) -> str:

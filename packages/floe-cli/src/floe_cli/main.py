@@ -14,6 +14,7 @@ _COMMANDS = (
     "init",
     "validate",
     "compile",
+    "pull",
     "run",
     "query",
     "list",

@@ -48,6 +48,16 @@ def source_options(command: F) -> F:
     return command
 
 
+def artifacts_option(command: F) -> F:
+    """Add `--artifacts`."""
+    return click.option(
+        "--artifacts",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="Artifacts to work from; the pulled ones, else freshly compiled ones, otherwise.",
+    )(command)
+
+
 def compile_request(
     project_dir: Path | None, env: str | None, platform: Path | None, vars_: str | None
 ) -> CompileRequest:

@@ -35,6 +35,14 @@ def load_artifacts(path: Path) -> CompiledArtifacts:
     return parse_artifacts(content, origin=str(path))
 
 
+def is_pulled(path: Path) -> bool:
+    """Whether a file holds artifacts that were pulled; False for one that cannot be read."""
+    try:
+        return bool(orjson.loads(path.read_bytes())["metadata"]["origin"] == "pulled")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def parse_artifacts(content: bytes, *, origin: str) -> CompiledArtifacts:
     """Read artifacts from JSON text; `origin` names where it came from in errors.
 

@@ -7,6 +7,7 @@
         PolicyViolationError      4  a policy is violated; carries diagnostics
       ArtifactsError              3  artifacts are missing, unreadable or of another version
       UsageError                  2  the command cannot be given like this
+      ControlPlaneError           3  a control plane is not set up, or refuses to answer
       ServiceUnavailableError     5  a database or server cannot be reached
       SecretNotFoundError         3  a secret is in none of the places that were asked
       SecretUnreadableError       3  a secret is there, and cannot be read
@@ -75,6 +76,12 @@ class UsageError(FloeError):
     """The options of a command contradict each other or the state of the project."""
 
     exit_code = 2
+
+
+class ControlPlaneError(FloeError):
+    """No control plane is set up, or it refuses what is asked of it."""
+
+    exit_code = 3
 
 
 class ServiceUnavailableError(FloeError):

@@ -35,6 +35,16 @@ class Layout:
         return self.folder / "artifacts.json"
 
     @property
+    def previous_artifacts(self) -> Path:
+        """The artifacts that a pull replaced, or the pulled ones that a compile replaced."""
+        return self.folder / "artifacts.previous.json"
+
+    @property
+    def pull(self) -> Path:
+        """Where the artifacts were pulled from, so that the next pull fetches changes alone."""
+        return self.folder / "pull.json"
+
+    @property
     def schemas(self) -> Path:
         """JSON Schemas that the editor hints in floe.yaml and platform.yaml point to."""
         return self.folder / "schemas"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from floe_core.plugins import ComputeTarget
 from floe_core.schemas.artifacts import CompiledArtifacts, CompiledPlugins
 from floe_core.schemas.platform import ComputeProfile
 from floe_core.schemas.secret import SecretRef
+from floe_dagster import connection_secret
 from floe_dbt.engine import Invocation
 
 if TYPE_CHECKING:
@@ -25,17 +26,27 @@ def compute_target(artifacts: CompiledArtifacts) -> tuple[ComputeTarget, Compute
     """The plugin of the product's engine, and the profile that it connects with.
 
     Raises:
-        ArtifactsError: if the plugin is not installed.
+        ArtifactsError: if the plugin or the adapter is not installed.
     """
     profile = compute_profile(artifacts)
     target = plugins.compute_target(profile.type)
     if target is None:
         known = ", ".join(plugins.names(plugins.TARGETS)) or "none"
         raise ArtifactsError(
-            f"the artifacts need compute `{profile.type}`, which is not installed here "
-            f"(installed: {known})",
-            help=f"Install the package that brings `{profile.type}`.",
+            f"no adapter for `{profile.type}`, which the artifacts need: there is no compute "
+            f"target of that name here (installed: {known})",
+            help=f"Install the adapter, `pip install dbt-{profile.type}`, and a package that "
+            f"registers `{profile.type}` under `{plugins.TARGETS}`.",
         )
+    if not target.is_installed():
+        raise ArtifactsError(
+            f"no adapter for `{profile.type}`, which the artifacts need: {target.distribution} "
+            "is not installed",
+            help=f"Install it: `pip install {target.distribution}`.",
+        )
+    name = artifacts.compute.connection_secret_ref
+    if name is not None:
+        profile = connection_secret.with_references(profile, target, name, _backends(artifacts))
     return target, profile
 
 
@@ -62,8 +73,22 @@ def resolve_secrets(artifacts: CompiledArtifacts) -> dict[str, str]:
     Raises:
         SecretNotFoundError: if one is in none of the product's backends.
     """
-    backends = (artifacts.plugins or CompiledPlugins()).secret_backends
-    return secrets.resolve(secret_refs(artifacts), backends)
+    name, backends = artifacts.compute.connection_secret_ref, _backends(artifacts)
+    refs = dict(secret_refs(artifacts))
+    keys = {
+        variable: ref.key
+        for variable, ref in refs.items()
+        if name is not None and ref.secret_ref == name and ref.key is not None
+    }
+    values = secrets.resolve({v: ref for v, ref in refs.items() if v not in keys}, backends)
+    if name is not None and keys:
+        found = connection_secret.read(name, list(keys.values()), backends)
+        values |= {variable: found[key] for variable, key in keys.items() if key in found}
+    return values
+
+
+def _backends(artifacts: CompiledArtifacts) -> Sequence[str]:
+    return (artifacts.plugins or CompiledPlugins()).secret_backends
 
 
 def secrets_or_placeholders(artifacts: CompiledArtifacts) -> dict[str, str]:
@@ -101,7 +126,8 @@ def _profiles_dir(artifacts: CompiledArtifacts, unit: Unit, root: Path) -> Path:
         (t.dbt_profiles_path for t in unit.transforms.values() if t.dbt_profiles_path is not None),
         artifacts.dbt_profiles_path,
     )
-    folder = root / named if named else Layout(root).profiles_dir(artifacts.environment)
+    own = Layout(root).profiles_dir(artifacts.environment)
+    folder = root / named if named and not artifacts.is_pulled else own
     if not (folder / "profiles.yml").is_file():
         raise ArtifactsError(
             f"there is no profiles.yml in {folder}", help="Run `floe compile` here to write it."

@@ -13,6 +13,7 @@ folder or one above it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
@@ -31,6 +32,7 @@ from floe_dagster.artifacts import find_artifacts, project_root
 from floe_dagster.build import dbt_core
 from floe_dagster.connection import resolve_secrets
 from floe_dagster.lock import Holder, hold
+from floe_dagster.placement import place
 from floe_dagster.schedules import run_job, schedules
 from floe_dagster.transform_assets import transform_asset
 from floe_dagster.units import Unit, resolve_units
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_definitions", "defs"]
 
+_log = logging.getLogger("floe")
 _LOCK_WAIT_SECONDS = 24 * 3600.0
 
 
@@ -54,6 +57,8 @@ def build_definitions(
     start_schedules: bool | None = None,
 ) -> dg.Definitions:
     """Make the definitions of a product: assets, checks, a job of everything, and schedules.
+
+    Artifacts that were compiled elsewhere use the dbt project that is here where theirs is not.
 
     A run that Dagster launches waits for other runs of the project and environment to end.
 
@@ -74,6 +79,11 @@ def build_definitions(
         path = Path(artifacts)
         artifacts, root = load_artifacts(path), root or project_root(path)
     root = (root or Path.cwd()).absolute()
+    if artifacts.metadata.origin != "compiled":
+        placed = place(artifacts, root)
+        artifacts = placed.artifacts
+        for note in placed.notes:
+            _log.warning("%s", note)
     _check_root(artifacts, root)
     units = resolve_units(artifacts, root, indexes)
     execution = assets.Execution(

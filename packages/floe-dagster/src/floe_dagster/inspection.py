@@ -25,7 +25,8 @@ def load_indexes(
     """Read the indexes that `floe compile` left for the artifacts' environment.
 
     Where it left none, or none of one of the projects, as when artifacts come from another machine,
-    the projects are parsed and the indexes kept.
+    the projects are parsed and the indexes kept. Artifacts that were pulled have no compile here:
+    their projects are parsed whenever they have changed.
 
     Raises:
         ArtifactsError: if a project does not parse.
@@ -35,30 +36,37 @@ def load_indexes(
         found = load_index(path.read_bytes())
     except (OSError, ValueError):
         found = ()
-    if {(index.project, index.target) for index in found} >= grouped.keys():
+    cached = {(index.project, index.target): index for index in found}
+    if cached.keys() >= grouped.keys() and not artifacts.is_pulled:
         return found
-    parsed = _parse(artifacts, root, grouped)
-    Layout(root).prepare()
-    write_atomic(path, dump_index(parsed))
+    parsed = _parse(artifacts, root, grouped, cached)
+    if parsed != found:
+        write_atomic(path, dump_index(parsed))
     return parsed
 
 
-def _parse(artifacts: CompiledArtifacts, root: Path, grouped: Grouped) -> tuple[ProjectIndex, ...]:
+def _parse(
+    artifacts: CompiledArtifacts,
+    root: Path,
+    grouped: Grouped,
+    cached: Mapping[tuple[str, str], ProjectIndex],
+) -> tuple[ProjectIndex, ...]:
     content = _profiles(artifacts, root, [target for _, target in grouped])
     return tuple(
-        _inspect(artifacts, root, project, target, transforms, content)
-        for (project, target), transforms in grouped.items()
+        _inspect(artifacts, root, key, transforms, content, cached.get(key))
+        for key, transforms in grouped.items()
     )
 
 
 def _inspect(
     artifacts: CompiledArtifacts,
     root: Path,
-    project: str,
-    target: str,
+    key: tuple[str, str],
     transforms: Sequence[CompiledTransform],
     content: Mapping[str, Any],
+    cached: ProjectIndex | None,
 ) -> ProjectIndex:
+    project, target = key
     kind = transforms[0].type
     executor = plugins.transform_executor(kind)
     if executor is None or plugins.is_asset_kind(executor):
@@ -75,17 +83,17 @@ def _inspect(
             profiles=content,
             work_dir=Layout(root).work(artifacts.environment),
             vars=artifacts.dbt_vars,
-            transforms=[
-                LocatedTransform(t.name or project, project, t.models, t.select) for t in transforms
-            ],
+            transforms=[LocatedTransform(t.name or project, project) for t in transforms],
+            cached=cached,
             environment=secrets_or_placeholders(artifacts),
         )
     )
     if inspection.index is None:
-        problems = "; ".join(finding.message for _, finding in inspection.findings)
+        findings = [finding for _, finding in inspection.findings]
+        problems = "; ".join(finding.message for finding in findings)
         raise ArtifactsError(
             f"dbt project `{project}` cannot be parsed: {problems}",
-            help="`floe compile` shows the files and lines.",
+            help=next((f"{finding.help}." for finding in findings if finding.help), None),
         )
     return inspection.index
 
@@ -93,11 +101,15 @@ def _inspect(
 def _profiles(
     artifacts: CompiledArtifacts, root: Path, targets: Sequence[str]
 ) -> Mapping[str, Any]:
-    """Content of profiles.yml; it is written here where `floe compile` has not done so."""
-    folder = Layout(root).profiles_dir(artifacts.environment)
+    """Content of profiles.yml; it is written here, since `floe compile` has not done so."""
     target, compute = compute_target(artifacts)
+    findings = target.check(compute)
+    if findings:
+        field = ".".join(["compute", *map(str, findings[0].field)])
+        raise ArtifactsError(
+            f"the artifacts cannot be run: `{field}` {findings[0].message}", help=findings[0].help
+        )
     content = profiles.build(target, compute, artifacts.environment, targets)
-    if not (folder / profiles.FILE).is_file():
-        Layout(root).prepare()
-        profiles.write(folder, content)
+    Layout(root).prepare()
+    profiles.write(Layout(root).profiles_dir(artifacts.environment), content)
     return content

@@ -6,7 +6,6 @@ a unit with a single node.
 
 from __future__ import annotations
 
-import logging
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,8 +19,7 @@ from floe_core.errors import ArtifactsError
 from floe_core.index import BUILDABLE, Node, ProjectIndex
 from floe_core.schemas.artifacts import CompiledArtifacts, CompiledTransform
 from floe_dagster.inspection import load_indexes
-
-_log = logging.getLogger("floe")
+from floe_dagster.placement import project_of
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,7 @@ def resolve_units(
                 "but nothing is known of it here",
                 help="Run `floe compile`.",
             )
-        units.append(_unit(names[key], index, transforms))
+        units.append(_unit(names[key], index, transforms, artifacts.is_pulled))
     return (*units, *_asset_units(artifacts, {unit.name for unit in units}))
 
 
@@ -183,7 +181,7 @@ def _asset_units(artifacts: CompiledArtifacts, taken: set[str]) -> Iterator[Unit
             number += 1
             name = f"{base}__{number}"
         taken.add(name)
-        yield _unit(name, index, [transform])
+        yield _unit(name, index, [transform], artifacts.is_pulled)
 
 
 def _by_project_and_target(
@@ -197,26 +195,6 @@ def _by_project_and_target(
         target = transform.target or artifacts.environment
         grouped.setdefault((project, target), []).append(transform)
     return grouped
-
-
-def project_of(transform: CompiledTransform, artifacts: CompiledArtifacts, root: Path) -> str:
-    """Folder of a transform's dbt project, relative to the project root.
-
-    Artifacts of contract 1.0 give `path` relative to the one dbt project. A folder that does not
-    exist here (artifacts that were compiled elsewhere) is replaced by the project root when that
-    is a dbt project, and a warning says so.
-    """
-    if transform.dbt_project_path is not None:
-        project = transform.dbt_project_path
-    else:
-        base = artifacts.dbt_project_path or "."
-        inner = posixpath.normpath(posixpath.join(base, transform.path))
-        project = inner if (root / inner / "dbt_project.yml").is_file() else base
-    project = posixpath.normpath(project)
-    if not (root / project).is_dir() and (root / "dbt_project.yml").is_file():
-        _log.warning("%s does not exist here: using the dbt project in %s", project, root)
-        return "."
-    return project
 
 
 def _unit_names(indexes: Sequence[ProjectIndex]) -> dict[tuple[str, str], str]:
@@ -244,7 +222,9 @@ def valid_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", text)
 
 
-def _unit(name: str, index: ProjectIndex, transforms: Iterable[CompiledTransform]) -> Unit:
+def _unit(
+    name: str, index: ProjectIndex, transforms: Iterable[CompiledTransform], is_pulled: bool
+) -> Unit:
     transform_of: dict[str, str] = {}
     by_name: dict[str, CompiledTransform] = {}
     for transform in transforms:
@@ -256,15 +236,31 @@ def _unit(name: str, index: ProjectIndex, transforms: Iterable[CompiledTransform
             raise ArtifactsError(
                 f"transform `{transform_name}` has nodes that dbt project `{index.project}` does "
                 f"not: {', '.join(missing[:5])}{', …' if len(missing) > 5 else ''}",
-                help="Run `floe compile`: the dbt project has changed since the last one.",
+                help="The dbt project here is not the one that they were compiled from: take its "
+                "version of the files, or pull again."
+                if is_pulled
+                else "Run `floe compile`: the dbt project has changed since the last one.",
             )
         transform_of.update(dict.fromkeys(nodes, transform_name))
     return Unit(name, index, by_name, dict(sorted(transform_of.items())))
 
 
 def _claims_of_1_0(transform: CompiledTransform, index: ProjectIndex) -> list[str]:
-    """Nodes of a transform of contract 1.0: those below its path, or the whole project."""
+    """Nodes of a transform of contract 1.0: those below its path, or the whole project.
+
+    Seeds and snapshots that they read come along.
+    """
     below = posixpath.normpath(transform.path) + "/"
-    buildable = [node for node in index.nodes.values() if node.resource_type in BUILDABLE]
-    inside = [node.unique_id for node in buildable if node.original_file_path.startswith(below)]
-    return inside or [node.unique_id for node in buildable]
+    buildable = {key: node for key, node in index.nodes.items() if node.resource_type in BUILDABLE}
+    inside = [key for key, node in buildable.items() if node.original_file_path.startswith(below)]
+    if not inside:
+        return list(buildable)
+    claimed = dict.fromkeys(inside)
+    queue = list(inside)
+    while queue:
+        for parent in buildable[queue.pop()].depends_on:
+            if parent in buildable and parent not in claimed:
+                if buildable[parent].resource_type != "model":
+                    claimed[parent] = None
+                    queue.append(parent)
+    return list(claimed)

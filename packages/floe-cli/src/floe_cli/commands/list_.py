@@ -4,67 +4,78 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from floe_cli.edge import floe_command
-from floe_cli.options import compile_request, source_options
+from floe_cli.options import artifacts_option, compile_request, source_options
 from floe_cli.output import Output, plural
 
 if TYPE_CHECKING:
-    from floe_core.index import Node
-    from floe_core.schemas.artifacts import CompiledTransform
+    from floe_core.schemas.artifacts import CompiledArtifacts, CompiledTransform
     from floe_dagster.records import NodeState, RunRecord
+    from floe_dagster.units import Unit
 
 
 @floe_command("list", short_help="Show transforms, models and their last state.")
 @source_options
-def command(out: Output, **source: Any) -> None:
+@artifacts_option
+def command(out: Output, artifacts: Path | None, **source: Any) -> None:
     """Show the product's transforms and models, and what became of each in its last run."""
-    from floe_cli.freshness import compile_now
-    from floe_core.asset_index import asset_index
-    from floe_core.index_file import load_index
+    from floe_cli.freshness import compile_now, place_here, stored_artifacts
     from floe_core.layout import Layout
     from floe_dagster.records import last_states, read_records
 
-    fresh = compile_now(compile_request(**source), out)
-    artifacts, layout = fresh.compilation.artifacts, Layout(fresh.root)
-    nodes: dict[str, Node] = {}
-    for index in load_index(layout.index(artifacts.environment).read_bytes()):
-        nodes |= index.nodes
-    for transform in artifacts.transforms:
-        if transform.is_asset:
-            nodes |= asset_index(transform, artifacts.environment).nodes
-    records = read_records(layout, artifacts.environment)
-    states = last_states(records)
-    transforms = [
-        _describe_transform(transform, nodes, states) for transform in artifacts.transforms
-    ]
+    stored = stored_artifacts(artifacts, source, out)
+    if stored is not None:
+        stored = place_here(stored, out)
+        what, root = stored.artifacts, stored.root
+    else:
+        fresh = compile_now(compile_request(**source), out)
+        what, root = fresh.compilation.artifacts, fresh.root
+    records = read_records(Layout(root), what.environment)
+    transforms = _describe_transforms(what, root, last_states(records))
     out.document(
         {
             "ok": True,
-            "product": artifacts.product,
-            "version": artifacts.identity.version if artifacts.identity else None,
-            "description": artifacts.identity.description if artifacts.identity else None,
-            "environment": artifacts.environment,
+            "product": what.product,
+            "version": what.identity.version if what.identity else None,
+            "description": what.identity.description if what.identity else None,
+            "environment": what.environment,
             "last_run": {"status": records[0].status, "run_id": records[0].run_id}
             if records
             else None,
             "transforms": transforms,
         }
     )
-    out.result("\n".join([*_lines(artifacts, transforms), *_last_run(records)]))
+    out.result("\n".join([*_lines(what, transforms), *_last_run(records)]))
+
+
+def _describe_transforms(
+    artifacts: CompiledArtifacts, root: Path, states: dict[str, NodeState]
+) -> list[dict[str, Any]]:
+    """Each transform with its nodes, in the order of the artifacts."""
+    from floe_dagster.units import resolve_units
+
+    described = {
+        name: _describe_transform(name, transform, unit, states)
+        for unit in resolve_units(artifacts, root)
+        for name, transform in unit.transforms.items()
+    }
+    order = [transform.name for transform in artifacts.transforms if transform.name in described]
+    return [described.pop(name) for name in order] + list(described.values())
 
 
 def _describe_transform(
-    transform: CompiledTransform, nodes: dict[str, Node], states: dict[str, NodeState]
+    name: str, transform: CompiledTransform, unit: Unit, states: dict[str, NodeState]
 ) -> dict[str, Any]:
     from floe_dagster.plan import display_name
 
-    owned = [nodes[unique_id] for unique_id in transform.nodes or () if unique_id in nodes]
+    owned = [unit.index.nodes[key] for key, owner in unit.transform_of.items() if owner == name]
     return {
-        "name": transform.name,
+        "name": name,
         "type": transform.type,
-        "project": transform.dbt_project_path,
+        "project": unit.project if unit.is_dbt else None,
         "entry": transform.entry,
         "layer": transform.layer,
         "nodes": [
@@ -92,7 +103,7 @@ def _describe_state(state: NodeState | None) -> dict[str, Any]:
     }
 
 
-def _lines(artifacts: Any, transforms: list[dict[str, Any]]) -> list[str]:
+def _lines(artifacts: CompiledArtifacts, transforms: list[dict[str, Any]]) -> list[str]:
     lines = [f"{artifacts.product} in environment {artifacts.environment}"]
     if artifacts.identity and artifacts.identity.description:
         lines.append(artifacts.identity.description)

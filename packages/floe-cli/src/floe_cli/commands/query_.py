@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from floe_cli.edge import floe_command
-from floe_cli.options import compile_request, source_options
+from floe_cli.options import artifacts_option, compile_request, source_options
 from floe_cli.output import Output, has_colour, plural
 
 if TYPE_CHECKING:
@@ -46,7 +46,15 @@ Examples:
     help="Most rows to show as text or JSON; 0 for all.",
 )
 @source_options
-def command(out: Output, sql: str | None, file: Any, limit: int, **source: Any) -> None:
+@artifacts_option
+def command(
+    out: Output,
+    sql: str | None,
+    file: Any,
+    limit: int,
+    artifacts: Path | None,
+    **source: Any,
+) -> None:
     """Run one statement that reads, on the engine that the product runs on.
 
     Tables are named as dbt names them: `customers`, or `schema.customers`. Compiles first if
@@ -59,14 +67,26 @@ def command(out: Output, sql: str | None, file: Any, limit: int, **source: Any) 
     if (sql is None) == (file is None):
         raise UsageError("give one statement, or `--file`", help='floe query "select 1"')
     statement = sql if sql is not None else file.read()
-    fresh = compile_now(compile_request(**source), out)
-    artifacts = fresh.compilation.artifacts
-    target, compute = compute_target(artifacts)
-    secrets = resolve_secrets(artifacts)
+    what, root = _artifacts(out, artifacts, source)
+    target, compute = compute_target(what)
+    secrets = resolve_secrets(what)
     most = None if limit == 0 or out.format == "csv" else limit
     ask = None if most is None else most + 1
-    result = target.query(compute, artifacts.environment, fresh.root, secrets, statement, ask)
+    result = target.query(compute, what.environment, root, secrets, statement, ask)
     _print(out, result, most)
+
+
+def _artifacts(
+    out: Output, named: Path | None, source: dict[str, Any]
+) -> tuple[CompiledArtifacts, Path]:
+    """The artifacts that run: those that are named or pulled, else fresh ones."""
+    from floe_cli.freshness import compile_now, stored_artifacts
+
+    stored = stored_artifacts(named, source, out)
+    if stored is not None:
+        return stored.artifacts, stored.root
+    fresh = compile_now(compile_request(**source), out)
+    return fresh.compilation.artifacts, fresh.root
 
 
 def _print(out: Output, result: QueryResult, most: int | None) -> None:

@@ -13,11 +13,11 @@ import click
 
 from floe_cli.edge import floe_command
 from floe_cli.exits import Exit
-from floe_cli.options import compile_request, source_options
+from floe_cli.options import artifacts_option, compile_request, source_options
 from floe_cli.output import Output, is_terminal, plural
 
 if TYPE_CHECKING:
-    from floe_cli.freshness import Fresh
+    from floe_cli.freshness import Fresh, Stored
     from floe_core.compiler.request import CompileRequest
     from floe_core.schemas.artifacts import CompiledArtifacts
     from floe_dagster.plan import RunPlan
@@ -33,6 +33,7 @@ Examples:
 
 @floe_command("run", short_help="Build and test the product.", epilog=EPILOG)
 @source_options
+@artifacts_option
 @click.option("-s", "--select", multiple=True, metavar="SELECTION", help="dbt selection to run.")
 @click.option("--exclude", multiple=True, metavar="SELECTION", help="dbt selection to leave out.")
 @click.option("-t", "--transform", multiple=True, metavar="NAME", help="Transform to run.")
@@ -51,40 +52,51 @@ def command(
     threads: int | None,
     yes: bool,
     dry_run: bool,
+    artifacts: Path | None,
     **source: Any,
 ) -> int:
     """Build the product's seeds, models and snapshots, and run their tests, in dbt's order.
 
-    Compiles first if anything has changed. The run is recorded in Dagster's instance and under
+    Compiles first if anything has changed, unless artifacts were pulled: those then run. The run is recorded in Dagster's instance and under
     .floe/runs; `floe list` shows the last state of each model.
     """
-    from floe_cli.freshness import compile_now
+    from floe_cli.freshness import place_here, stored_artifacts
     from floe_cli.progress import Progress, record_document, summarise
     from floe_dagster.execute import execute
     from floe_dagster.plan import RunRequest, plan
 
-    request_to_compile = compile_request(**source)
-    fresh = compile_now(request_to_compile, out)
-    if failed and source["vars_"] is None:
-        fresh = _with_the_vars_of_last_time(fresh, request_to_compile, out)
-    artifacts = fresh.compilation.artifacts
-    if fresh.compilation.is_changed:
-        out.note(f"Compiled {artifacts.product} for environment {artifacts.environment}.")
+    stored = stored_artifacts(artifacts, source, out)
+    here = place_here(stored, out) if stored else _compiled(out, failed, source)
+    what, root = here.artifacts, here.root
     request = RunRequest(select, exclude, transform, failed, full_refresh, threads)
-    decided = plan(artifacts, root=fresh.root, request=request)
+    decided = plan(what, root=root, request=request)
     if dry_run:
         _show_plan(out, decided)
         return Exit.OK
-    _confirm(artifacts, decided, yes)
+    _confirm(what, decided, yes)
     with Progress(out, decided) as progress:
-        record = execute(artifacts, root=fresh.root, planned=decided, listener=progress.listen)
+        record = execute(what, root=root, planned=decided, listener=progress.listen)
     out.document(record_document(record))
-    summarise(out, record, fresh.root, _projects(artifacts, fresh.root), _repeated(source))
+    summarise(out, record, root, _projects(decided, root), _repeated(artifacts, source))
     if record.status == "cancelled":
         return Exit.INTERRUPTED
     if record.is_unreachable:
         return Exit.UNAVAILABLE
     return Exit.OK if record.is_success else Exit.FAILED
+
+
+def _compiled(out: Output, failed: bool, source: Mapping[str, Any]) -> Stored:
+    """Artifacts that are up to date with the files."""
+    from floe_cli.freshness import Stored, compile_now
+
+    request = compile_request(**source)
+    fresh = compile_now(request, out)
+    if failed and source["vars_"] is None:
+        fresh = _with_the_vars_of_last_time(fresh, request, out)
+    artifacts = fresh.compilation.artifacts
+    if fresh.compilation.is_changed:
+        out.note(f"Compiled {artifacts.product} for environment {artifacts.environment}.")
+    return Stored(artifacts, fresh.root)
 
 
 def _with_the_vars_of_last_time(fresh: Fresh, request: CompileRequest, out: Output) -> Fresh:
@@ -100,9 +112,10 @@ def _with_the_vars_of_last_time(fresh: Fresh, request: CompileRequest, out: Outp
     return compile_now(replace(request, vars=records[0].vars), out)
 
 
-def _repeated(source: Mapping[str, Any]) -> str:
+def _repeated(artifacts: Path | None, source: Mapping[str, Any]) -> str:
     """The options that the next command needs as well."""
     given = (
+        ("--artifacts", artifacts),
         ("--env", source["env"]),
         ("--platform", source["platform"]),
         ("-C", source["project_dir"]),
@@ -110,11 +123,12 @@ def _repeated(source: Mapping[str, Any]) -> str:
     return "".join(f" {option} {shlex.quote(str(value))}" for option, value in given if value)
 
 
-def _projects(artifacts: CompiledArtifacts, root: Path) -> dict[str, Path]:
+def _projects(decided: RunPlan, root: Path) -> dict[str, Path]:
     """Folder of the dbt project of each transform, by the transform's name."""
     return {
-        str(transform.name): root / (transform.dbt_project_path or ".")
-        for transform in artifacts.transforms
+        name: root / planned.project
+        for planned in decided.units
+        for name in planned.unit.transforms
     }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from floe_core.compiler.control_plane import control_plane
 from floe_core.compiler.enforce import Enforced
 from floe_core.compiler.inspect import Inspected, target_name
 from floe_core.compiler.not_yet import secret_backends
@@ -21,7 +22,6 @@ from floe_core.layout import Layout
 from floe_core.schemas.artifacts import (
     ARTIFACTS_VERSION,
     CompiledArtifacts,
-    CompiledControlPlane,
     CompiledPlugins,
     CompiledTransform,
     Compute,
@@ -94,7 +94,7 @@ def build(enforced: Enforced, report: Report) -> Built:
             resource_presets=resolved.platform.resource_presets,
         ),
         consumption=resolved.floe.consumption,
-        control_plane=_control_plane(resolved),
+        control_plane=control_plane(resolved.platform, resolved.floe),
     )
     return Built(enforced, _with_defaults_written(artifacts))
 
@@ -244,17 +244,3 @@ def _plugins(resolved: Resolved) -> CompiledPlugins:
         orchestrator=orchestrator.type if orchestrator else "dagster",
         secret_backends=secret_backends(resolved.platform.security) or ("env", "file"),
     )
-
-
-def _control_plane(resolved: Resolved) -> CompiledControlPlane | None:
-    """The platform's control plane; the product's own where the platform names none."""
-    platform, product = resolved.platform.control_plane, resolved.floe.control_plane
-    if platform is not None:
-        return CompiledControlPlane(
-            api_url=platform.api_url,
-            api_key_env=platform.api_key_env,
-            environments=platform.environments,
-        )
-    if product is not None:
-        return CompiledControlPlane(api_url=product.api_url, api_key_env=product.api_key_env)
-    return None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from floe_core import profiles
-from floe_core.artifacts import dump_artifacts, load_artifacts
+from floe_core.artifacts import NewerArtifactsWarning, dump_artifacts, load_artifacts
 from floe_core.compiler.build import Built
 from floe_core.diagnostics import Report
 from floe_core.errors import ArtifactsError
 from floe_core.index_file import dump_index
-from floe_core.layout import Layout, write_if_changed
+from floe_core.layout import Layout, write_atomic, write_if_changed
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_core.schemas.json_schema import write_schemas
 
@@ -24,12 +25,14 @@ class Compilation:
         artifacts: The artifacts, as they stand in `path`.
         path: `.floe/artifacts.json`.
         is_changed: Whether the artifacts differ from those of the previous compile.
+        has_replaced_pulled: Whether artifacts that were pulled stood in their place.
         parsed: dbt projects that were parsed afresh.
     """
 
     artifacts: CompiledArtifacts
     path: Path
     is_changed: bool
+    has_replaced_pulled: bool
     parsed: tuple[str, ...]
 
 
@@ -42,19 +45,34 @@ def generate(built: Built, report: Report) -> Compilation:
     layout.prepare()
     profiles.write(layout.profiles_dir(resolved.environment), inspected.profiles)
     write_if_changed(layout.index(resolved.environment), dump_index(inspected.indexes))
-    artifacts, is_changed = _keep_if_equal(built.artifacts, layout.artifacts)
+    previous = _previous(layout.artifacts)
+    if previous is not None and previous.is_pulled:
+        write_atomic(layout.previous_artifacts, layout.artifacts.read_bytes())
+    artifacts = _keep_if_equal(built.artifacts, previous)
     write_schemas(layout.schemas)
     write_if_changed(layout.artifacts, dump_artifacts(artifacts))
-    return Compilation(artifacts, layout.artifacts, is_changed, inspected.parsed)
+    return Compilation(
+        artifacts,
+        layout.artifacts,
+        is_changed=artifacts is not previous,
+        has_replaced_pulled=previous is not None and previous.is_pulled,
+        parsed=inspected.parsed,
+    )
 
 
-def _keep_if_equal(fresh: CompiledArtifacts, path: Path) -> tuple[CompiledArtifacts, bool]:
-    """The previous artifacts when only their time differs, so that equal inputs keep the file."""
+def _previous(path: Path) -> CompiledArtifacts | None:
     try:
-        previous = load_artifacts(path)
+        with warnings.catch_warnings(action="ignore", category=NewerArtifactsWarning):
+            return load_artifacts(path)
     except ArtifactsError:
-        return fresh, True
+        return None
+
+
+def _keep_if_equal(
+    fresh: CompiledArtifacts, previous: CompiledArtifacts | None
+) -> CompiledArtifacts:
+    """The previous artifacts when only their time differs, so that equal inputs keep the file."""
+    if previous is None:
+        return fresh
     metadata = fresh.metadata.model_copy(update={"compiled_at": previous.metadata.compiled_at})
-    if previous == fresh.model_copy(update={"metadata": metadata}):
-        return previous, False
-    return fresh, True
+    return previous if previous == fresh.model_copy(update={"metadata": metadata}) else fresh

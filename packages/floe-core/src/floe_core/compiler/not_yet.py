@@ -26,7 +26,6 @@ IDLE_PLATFORM_SECTIONS: Mapping[FieldPath, str] = {
     ("governance", "data_retention_days"): "no data is deleted",
     ("governance", "quality_gates", "block_on_failure"): "a failed test fails the run already",
     ("resource_presets",): "runs are not given resources",
-    ("control_plane",): "no control plane is contacted",
 }
 """Sections of platform.yaml that nothing acts on yet, and what that means."""
 
@@ -41,7 +40,6 @@ IDLE_FLOE_SECTIONS: Mapping[FieldPath, str] = {
     ("governance", "emit_classification_lineage"): "no lineage is emitted",
     ("observability",): "nothing is exported",
     ("consumption",): "no semantic layer is generated",
-    ("control_plane",): "no control plane is contacted",
 }
 """Sections of floe.yaml that nothing acts on yet, and what that means."""
 

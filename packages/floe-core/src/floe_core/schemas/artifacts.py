@@ -6,6 +6,7 @@ a reader of 1.0 can read it. Paths are relative to the project root, the folder 
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
@@ -248,6 +249,12 @@ class CompiledControlPlane(ArtifactModel):
     environments: dict[str, str] = Field(default_factory=dict)
 
 
+def _as_name(text: str) -> str:
+    """Text of a control plane as the name of an environment, which becomes part of paths."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:200]
+    return name if re.match(r"[A-Za-z_]", name) else f"_{name}"
+
+
 class CompiledArtifacts(ArtifactModel):
     """Everything a runtime needs to execute a data product in one environment."""
 
@@ -289,7 +296,7 @@ class CompiledArtifacts(ArtifactModel):
         if self.identity is not None:
             return self.identity.environment
         if self.environment_context is not None:
-            return self.environment_context.environment_type
+            return _as_name(self.environment_context.environment_type)
         return "local"
 
     @property
@@ -300,6 +307,11 @@ class CompiledArtifacts(ArtifactModel):
         if self.environment_context is not None:
             return self.environment_context.governance_category == "production"
         return False
+
+    @property
+    def is_pulled(self) -> bool:
+        """Whether they were compiled elsewhere, and pulled from a control plane."""
+        return self.metadata.origin == "pulled"
 
     @property
     def product(self) -> str:

@@ -1,0 +1,54 @@
+"""The control plane that the files name."""
+
+from __future__ import annotations
+
+from floe_core.compiler.load import Loaded, load
+from floe_core.compiler.request import CompileRequest
+from floe_core.diagnostics import Report, display_path
+from floe_core.errors import CompileError, ControlPlaneError
+from floe_core.schemas.artifacts import CompiledControlPlane
+from floe_core.schemas.floe import FloeSpec
+from floe_core.schemas.platform import PlatformSpec
+
+_NO_PLATFORM_FILE = "FLOE-F006"
+
+
+def control_plane(
+    platform: PlatformSpec | None, product: FloeSpec | None
+) -> CompiledControlPlane | None:
+    """The platform's control plane; the product's own where the platform names none."""
+    if platform is not None and platform.control_plane is not None:
+        return CompiledControlPlane(**platform.control_plane.model_dump())
+    if product is not None and product.control_plane is not None:
+        return CompiledControlPlane(**product.control_plane.model_dump())
+    return None
+
+
+def find_control_plane(request: CompileRequest) -> CompiledControlPlane:
+    """Read both files, as a compile does, for the control plane that they name.
+
+    Raises:
+        CompileError: if the files are wrong.
+        ControlPlaneError: if they name no control plane.
+    """
+    report = Report()
+    loaded = load(request, report)
+    # A product may name its control plane itself; there is then nothing to look up in a platform.
+    findings = [found for found in report.sorted() if found.code != _NO_PLATFORM_FILE]
+    if any(found.is_error for found in findings):
+        raise CompileError(findings)
+    found = control_plane(loaded.platform, loaded.floe)
+    if found is None:
+        raise ControlPlaneError(
+            f"no control plane is named in {_places(loaded)}",
+            help="Write `control_plane: {api_url: https://floe.example.com, "
+            "api_key_env: FLOE_API_KEY}` in platform.yaml, with your address.",
+        )
+    return found
+
+
+def _places(loaded: Loaded) -> str:
+    product = display_path(loaded.request.floe_file)
+    if loaded.platform_source is None:
+        return f"{product}, and there is no platform.yaml"
+    return f"{display_path(loaded.platform_source.path)} or {product}"
