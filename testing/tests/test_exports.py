@@ -7,6 +7,7 @@ from importlib import import_module
 import pytest
 
 PUBLIC = {
+    "floe_client": {"ControlPlaneClient", "Pulled", "pull", "rollback"},
     "floe_core": {
         "Compilation",
         "CompileError",

@@ -12,9 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-SAMPLE = (
-    Path(__file__).parents[3] / "packages/floe-core/tests/contract/1.0.0/sample.json"
-)
+SAMPLE = Path(__file__).parents[3] / "packages/floe-core/tests/contract/1.0.0/sample.json"
 """The full example of contract 1.0."""
 
 API_KEY = "floe_ak_canary_6c1f0b9d27e84a53"

@@ -39,9 +39,7 @@ def floe_command(
 
     def decorate(body: Body) -> click.Command:
         @functools.wraps(body)
-        def edge(
-            output: str | tuple[str, ...], verbose: int, quiet: bool, **options: Any
-        ) -> None:
+        def edge(output: str | tuple[str, ...], verbose: int, quiet: bool, **options: Any) -> None:
             form = output if isinstance(output, str) else _form(output, formats)
             if not isinstance(output, str):
                 options["file"] = _file(output, formats)

@@ -80,7 +80,7 @@ def rollback(layout: Layout) -> Pulled:
 
     Raises:
         UsageError: if nothing was replaced.
-        ArtifactsError: if what was replaced cannot be read any more, or cannot run by itself.
+        ArtifactsError: if what was replaced cannot be read any more.
     """
     previous = _read(layout.previous_artifacts)
     if previous is None:

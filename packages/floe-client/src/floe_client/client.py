@@ -19,7 +19,7 @@ from tenacity import (
     stop_after_attempt,
     stop_before_delay,
 )
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from floe_core.errors import ControlPlaneError, FloeError, ServiceUnavailableError, UsageError
 from floe_core.schemas.artifacts import CompiledControlPlane
@@ -40,7 +40,7 @@ LARGEST_BODY = 64 * 1024 * 1024
 _MOST_REDIRECTS = 5
 _NOT_MODIFIED = 304
 _SHORTEST_SECRET = 8
-_backoff = wait_exponential_jitter(initial=0.2, max=5, jitter=0.2)
+_backoff = wait_exponential(multiplier=0.2, max=5) + wait_random(0, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class ControlPlaneClient:
 
     Args:
         control_plane: Where it is, and which variable holds the API key.
-        deadline: Seconds that one request may take in all.
+        deadline: Seconds that one request may take in all; `DEADLINE_SECONDS` when None.
         attempts: How often a request is made.
 
     Raises:
@@ -72,12 +72,12 @@ class ControlPlaneClient:
         self,
         control_plane: CompiledControlPlane,
         *,
-        deadline: float = DEADLINE_SECONDS,
+        deadline: float | None = None,
         attempts: int = ATTEMPTS,
     ) -> None:
         self._control_plane = control_plane
         self._base = _base_url(control_plane.api_url)
-        self._deadline = deadline
+        self._deadline = DEADLINE_SECONDS if deadline is None else deadline
         self._attempts = attempts
         self._key = _api_key(control_plane.api_key_env)
 
@@ -164,13 +164,8 @@ class ControlPlaneClient:
 
     def _redirected(self, response: httpx.Response) -> str:
         """Where a redirect leads; never to another host, for the key would go there too."""
-        try:
-            target = response.url.join(response.headers["location"])
-        except httpx.InvalidURL:
-            raise ControlPlaneError(
-                f"the control plane at {self.host} redirects to what is no address"
-            ) from None
         source = response.url
+        target = source.join(response.headers["location"])
         is_same = (target.scheme, target.netloc) == (source.scheme, source.netloc)
         is_upgrade = (source.scheme, target.scheme) == ("http", "https") and (
             target.host == source.host and source.port is None and target.port is None

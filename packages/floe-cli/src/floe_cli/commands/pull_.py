@@ -167,7 +167,8 @@ def _show(out: Output, done: Pulled, before: CompiledArtifacts | None, verb: str
     else:
         width = max(map(len, now))
         lines = [
-            f"  {key:<{width}}  {value}" + (f" (was {old[key]})" if _differs(old, key, value) else "")
+            f"  {key:<{width}}  {value}"
+            + (f" (was {old[key]})" if _differs(old, key, value) else "")
             for key, value in now.items()
         ]
         out.result("\n".join([f"{verb} {of}:", *lines, f"  {shown_path(done.path)}"]))
