@@ -114,7 +114,7 @@ def test_it_ends(server: ControlPlane, answer: Answer) -> None:
 def test_it_ends_while_the_server_has_it_try_again(server: ControlPlane) -> None:
     server.answer(Answer(503, headers={"Retry-After": "15"}))
     started = time.monotonic()
-    with pytest.raises(ServiceUnavailableError, match="answers 503$"):
+    with pytest.raises(ServiceUnavailableError, match=r"answers 503$"):
         client_of(server.url, deadline=3.0).fetch_artifacts(ENVIRONMENT)
     assert time.monotonic() - started < 14
 
@@ -129,14 +129,14 @@ def test_nobody_listens() -> None:
 
 def test_a_truncated_answer(server: ControlPlane) -> None:
     server.answer(Answer(200, b'{"version": "1.0', length=5000))
-    with pytest.raises(ServiceUnavailableError, match="broke off$"):
+    with pytest.raises(ServiceUnavailableError, match=r"broke off$"):
         client_of(server.url).fetch_artifacts(ENVIRONMENT)
 
 
 def test_a_huge_answer(server: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "LARGEST_BODY", 1024**2)
     server.answer(Answer(200, b" " * (1024**2 + 1)))
-    with pytest.raises(ControlPlaneError, match="larger than 1 MiB, so it is not artifacts$"):
+    with pytest.raises(ControlPlaneError, match=r"larger than 1 MiB, so it is not artifacts$"):
         client_of(server.url).fetch_artifacts(ENVIRONMENT)
 
 

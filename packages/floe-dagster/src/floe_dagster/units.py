@@ -259,8 +259,7 @@ def _claims_of_1_0(transform: CompiledTransform, index: ProjectIndex) -> list[st
     queue = list(inside)
     while queue:
         for parent in buildable[queue.pop()].depends_on:
-            if parent in buildable and parent not in claimed:
-                if buildable[parent].resource_type != "model":
-                    claimed[parent] = None
-                    queue.append(parent)
+            if parent in buildable.keys() - claimed and not parent.startswith("model."):
+                claimed[parent] = None
+                queue.append(parent)
     return list(claimed)

@@ -57,8 +57,9 @@ def command(
 ) -> int:
     """Build the product's seeds, models and snapshots, and run their tests, in dbt's order.
 
-    Compiles first if anything has changed, unless artifacts were pulled: those then run. The run is recorded in Dagster's instance and under
-    .floe/runs; `floe list` shows the last state of each model.
+    Compiles first if anything has changed, unless artifacts were pulled: those then run. The run is
+    recorded in Dagster's instance and under .floe/runs; `floe list` shows the last state of each
+    model.
     """
     from floe_cli.freshness import place_here, stored_artifacts
     from floe_cli.progress import Progress, record_document, summarise
