@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from floe_testing.cli import run_floe
+from floe_testing.control_plane import on_duckdb
 from floe_testing.postgres import Server, server
 
 PASSWORD = "canary-password-4711"
@@ -84,6 +85,26 @@ def test_a_wrong_password_is_an_unreachable_service(
         assert refused.exit_code == 5, refused.stderr
         assert "password authentication failed" in refused.stderr
         assert "0815" not in refused.stdout + refused.stderr
+
+
+def test_a_pulled_product_signs_in_with_one_secret(
+    postgres: Server, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = {
+        "target": "postgres",
+        "connection_secret_ref": "floe-secrets/warehouse",
+        "properties": {"port": postgres.port, "dbname": "mart", "schema": "pulled"},
+    }
+    secret = {"host": postgres.host, "username": "floe", "password": PASSWORD}
+    monkeypatch.setenv("FLOE_SECRETS_WAREHOUSE", json.dumps(secret))
+    (shop.parent / "artifacts.json").write_text(json.dumps(on_duckdb(compute=compute)))
+    named = ("--artifacts", "../artifacts.json")
+    ran = run_floe("run", *named)
+    assert ran.exit_code == 0, ran.stderr
+    count = run_floe("query", *named, "-o", "csv", "select count(*) as n from pulled.customers")
+    assert count.stdout == "n\n4\n"
+    written = [path for path in (shop / ".floe").rglob("*") if path.is_file()]
+    assert [path for path in written if PASSWORD.encode() in path.read_bytes()] == []
 
 
 def test_no_file_holds_the_password(shop: Path) -> None:

@@ -6,6 +6,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +21,7 @@ from floe_core.schemas.floe import FloeSpec
 from floe_core.schemas.platform import PlatformSpec
 from floe_core.schemas.spellings import normalise_floe, normalise_platform
 from floe_core.source import read_source
+from floe_testing.control_plane import API_KEY, control_plane
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = (
@@ -152,6 +155,19 @@ def sessions() -> list[object]:
     ]
 
 
+@contextmanager
+def needs_of(page: Path, folder: Path) -> Iterator[dict[str, str]]:
+    """Variables for a page that needs a control plane: its own platform.yaml, with a real address."""
+    block = re.search(r"^# platform\.yaml\n(control_plane:.*?)^```", page.read_text(), re.M | re.S)
+    if block is None:
+        yield {}
+        return
+    with control_plane() as server:
+        path = folder / "platform.yaml"
+        path.write_text(re.sub(r"https?://[^\s,]+", server.url, block[1]))
+        yield {"FLOE_PLATFORM_FILE": str(path), "FLOE_API_KEY": API_KEY}
+
+
 @pytest.mark.parametrize(("page", "lines"), sessions())
 def test_sessions_run(page: Path, lines: list[str], tmp_path: Path) -> None:
     """A page's commands run one after the other, in a copy of the product that it names."""
@@ -164,14 +180,15 @@ def test_sessions_run(page: Path, lines: list[str], tmp_path: Path) -> None:
     else:
         folder.mkdir()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(lines)],
-        check=False,
-        cwd=folder,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-    )
+    with needs_of(page, tmp_path) as variables:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "\n".join(lines)],
+            check=False,
+            cwd=folder,
+            env=os.environ | {"PATH": path} | variables,
+            capture_output=True,
+            text=True,
+        )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
