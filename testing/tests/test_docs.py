@@ -157,7 +157,7 @@ def sessions() -> list[object]:
 
 @contextmanager
 def needs_of(page: Path, folder: Path) -> Iterator[dict[str, str]]:
-    """Variables for a page that needs a control plane: its own platform.yaml, with a real address."""
+    """Variables for a page about a control plane: its platform.yaml, with a real address."""
     block = re.search(r"^# platform\.yaml\n(control_plane:.*?)^```", page.read_text(), re.M | re.S)
     if block is None:
         yield {}

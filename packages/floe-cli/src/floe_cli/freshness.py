@@ -81,15 +81,16 @@ def stored_artifacts(named: Path | None, source: Mapping[str, Any], out: Output)
         ArtifactsError: if the artifacts cannot be read.
     """
     from floe_cli.edge import open_log
+    from floe_core.artifacts import is_pulled, load_artifacts
     from floe_core.layout import Layout
 
     root = _root(named, source["project_dir"])
     path = named or (Layout(root).artifacts if root else None)
-    if root is None or path is None or (named is None and not _is_pulled(path)):
+    if root is None or path is None or (named is None and not is_pulled(path)):
         return None
     open_log(root)
     with newer_artifacts_noted(out):
-        artifacts = _load(path)
+        artifacts = load_artifacts(path)
     _refuse_compile_options(named, source, artifacts)
     return Stored(artifacts, root)
 
@@ -124,18 +125,6 @@ def _root(named: Path | None, project_dir: Path | None) -> Path | None:
         return find_floe_file(Path.cwd()).parent
     except UsageError:
         return project_root(named) if named is not None else None
-
-
-def _is_pulled(path: Path) -> bool:
-    from floe_core.artifacts import is_pulled
-
-    return is_pulled(path)
-
-
-def _load(path: Path) -> CompiledArtifacts:
-    from floe_core.artifacts import load_artifacts
-
-    return load_artifacts(path)
 
 
 def _refuse_compile_options(

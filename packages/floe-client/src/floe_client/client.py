@@ -149,8 +149,9 @@ class ControlPlaneClient:
                         url = self._redirected(response)
                         continue
                     return await self._read(response)
-            except httpx.ConnectError:
-                message = f"the control plane at {self.host} cannot be reached"
+            except httpx.ConnectError as problem:
+                # Of the address or the certificate; no request has been made yet.
+                message = f"the control plane at {self.host} cannot be reached: {problem}"
                 raise _Again(message, None) from None
             except httpx.TimeoutException:
                 raise ServiceUnavailableError(
