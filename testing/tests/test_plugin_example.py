@@ -79,7 +79,7 @@ def test_a_product_is_built_with_plugins_alone(product: Path) -> None:
     found = run_floe("query", "-o", "json", "select people from largest")
     assert json.loads(found.stdout)["rows"] == [{"people": 700000}]
     listed = json.loads(run_floe("list", "-o", "json").stdout)["transforms"]
-    assert [(t["name"], t["type"], t["nodes"][0]["last_rows"]) for t in listed][0] == (
+    assert next((t["name"], t["type"], t["nodes"][0]["last_rows"]) for t in listed) == (
         "cities",
         "csv",
         2,

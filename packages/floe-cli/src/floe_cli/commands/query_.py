@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from floe_cli.output import Output, has_colour, plural
 
 if TYPE_CHECKING:
     from floe_core.plugins import QueryResult
+    from floe_core.schemas.artifacts import CompiledArtifacts
 
 EPILOG = """\b
 Examples:
@@ -60,7 +62,6 @@ def command(
     Tables are named as dbt names them: `customers`, or `schema.customers`. Compiles first if
     anything has changed.
     """
-    from floe_cli.freshness import compile_now
     from floe_core.errors import UsageError
     from floe_dagster.connection import compute_target, resolve_secrets
 
