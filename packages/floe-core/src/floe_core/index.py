@@ -66,6 +66,24 @@ class Node:
     test_name: str | None = None
     """Of a generic test: the name of the test macro, such as `not_null`."""
 
+    @property
+    def asset_path(self) -> tuple[str, ...]:
+        """Parts of its asset key: `meta.dagster.asset_key`, else configured schema and name.
+
+        A source's are its source name and table name; a versioned model's is its alias. The rule
+        is dagster-dbt's.
+        """
+        dagster = self.meta.get("dagster")
+        configured = dagster.get("asset_key") if isinstance(dagster, dict) else None
+        if configured:
+            parts = configured if isinstance(configured, list | tuple) else [configured]
+            return tuple(map(str, parts))
+        if self.resource_type == "source":
+            return (self.source_name or "", self.name)
+        if self.version is not None:
+            return (self.alias,)
+        return (self.config_schema, self.name) if self.config_schema is not None else (self.name,)
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectIndex:

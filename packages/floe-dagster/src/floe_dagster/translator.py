@@ -27,20 +27,8 @@ _EMAIL = re.compile(r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
 
 
 def asset_key(node: Node) -> dg.AssetKey:
-    """Key of a node: `meta.dagster.asset_key`, else the configured schema and the name.
-
-    A source's key is its source name and table name; a versioned model's key is its alias.
-    """
-    configured = _dagster_meta(node).get("asset_key")
-    if configured:
-        return dg.AssetKey(configured)
-    if node.resource_type == "source":
-        return dg.AssetKey([node.source_name or "", node.name])
-    if node.version is not None:
-        return dg.AssetKey([node.alias])
-    if node.config_schema is not None:
-        return dg.AssetKey([node.config_schema, node.name])
-    return dg.AssetKey([node.name])
+    """Key of a node; see `Node.asset_path`."""
+    return dg.AssetKey(node.asset_path)
 
 
 def group_name(node: Node, transform: str | None) -> str | None:

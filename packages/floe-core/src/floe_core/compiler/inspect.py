@@ -70,6 +70,7 @@ def inspect(resolved: Resolved, report: Report) -> Inspected | None:
     _check_tables(resolved, indexes, claims, report)
     check_names(resolved, indexes, report)
     check_circles(resolved, indexes, claims, report)
+    _check_asset_keys(resolved, indexes, claims, report)
     return Inspected(
         resolved,
         tuple(indexes),
@@ -265,10 +266,7 @@ def _check_tables(
         for node in index.nodes.values():
             if node.unique_id not in owner or node.materialized == "ephemeral":
                 continue
-            table = tuple(
-                (part or "").casefold() for part in (node.database, node.schema, node.alias)
-            )
-            other = first.setdefault(table, node)
+            other = first.setdefault(_table(node), node)
             if other is node:
                 continue
             report.add(
@@ -278,6 +276,40 @@ def _check_tables(
                     f"`{node.name}` ({index.name}) and `{other.name}` ({other.package_name}) both "
                     f"write the table `{node.schema}.{node.alias}`",
                     help="give one of them another `alias` or `schema` in its dbt project",
+                )
+            )
+
+
+def _table(node: Node) -> tuple[str, ...]:
+    return tuple((part or "").casefold() for part in (node.database, node.schema, node.alias))
+
+
+def _check_asset_keys(
+    resolved: Resolved,
+    indexes: Iterable[ProjectIndex],
+    claims: Mapping[str, set[str]],
+    report: Report,
+) -> None:
+    """Refuse two nodes that would be one asset, unless they are one table, which is said above."""
+    owner = {node: name for name, nodes in claims.items() for node in nodes}
+    placed = {transform.name: transform for transform in resolved.transforms}
+    first: dict[tuple[str, ...], tuple[str, Node]] = {}
+    for index in indexes:
+        for node in index.nodes.values():
+            if node.unique_id not in owner or node.materialized == "ephemeral":
+                continue
+            project, other = first.setdefault(node.asset_path, (index.project, node))
+            is_same = (project, other.unique_id) == (index.project, node.unique_id)
+            if is_same or _table(other) == _table(node):
+                continue
+            report.add(
+                resolved.loaded.floe_source.diagnostic(
+                    "FLOE-R006",
+                    _at(placed[owner[node.unique_id]]),
+                    f"`{node.name}` ({index.name}) and `{other.name}` ({other.package_name}) both "
+                    f"have the asset key `{'/'.join(node.asset_path)}`",
+                    help="give one of them another in its dbt project: "
+                    "`meta: {dagster: {asset_key: [another, name]}}`",
                 )
             )
 

@@ -1,0 +1,2 @@
+{{ config(alias='more_orders') }}
+select 1 as id
