@@ -112,3 +112,32 @@ def test_no_file_holds_the_password(shop: Path) -> None:
     written = [path for path in (shop / ".floe").rglob("*") if path.is_file()]
     assert len(written) > 10
     assert [path for path in written if PASSWORD.encode() in path.read_bytes()] == []
+
+
+def test_a_python_transform_reads_and_writes(shop: Path) -> None:
+    text = (shop / "floe.yaml").read_text()
+    line = '  - {name: scores, type: python, entry: "scoring:build", depends_on: [shop]}\n'
+    (shop / "floe.yaml").write_text(text.replace("transforms:\n", f"transforms:\n{line}"))
+    (shop / "scoring.py").write_text(
+        "def build(context):\n"
+        "    with context.connect().cursor() as cursor:\n"
+        "        cursor.execute('drop table if exists scores')\n"
+        "        cursor.execute('create table scores as select * from daily_revenue')\n"
+        "        return {'rows': cursor.rowcount}\n"
+    )
+    assert run_floe("run", "--transform", "shop").exit_code == 0
+    done = run_floe("run", "--select", "scores", "--output", "json")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert [node["rows"] for node in json.loads(done.stdout)["nodes"]] == [4]
+    (shop / "scoring.py").write_text(
+        "def build(context):\n"
+        "    context.connect().cursor().execute('drop table scores')\n"
+        f"    raise RuntimeError(context.connect().info.password or '{PASSWORD}')\n"
+    )
+    done = run_floe("run", "--select", "scores")
+    assert done.exit_code == 1
+    assert "RuntimeError: *****" in done.stderr
+    count = run_floe("query", "--output", "csv", "select count(*) as n from scores")
+    assert count.stdout == "n\n4\n"
+    for path in (shop / ".floe").rglob("*"):
+        assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path

@@ -78,12 +78,9 @@ def test_a_product_is_built_with_plugins_alone(product: Path) -> None:
     assert (product / "tables" / "local.duckdb").is_file()
     found = run_floe("query", "-o", "json", "select people from largest")
     assert json.loads(found.stdout)["rows"] == [{"people": 700000}]
-    listed = json.loads(run_floe("list", "-o", "json").stdout)["transforms"]
-    assert next((t["name"], t["type"], t["nodes"][0]["last_rows"]) for t in listed) == (
-        "cities",
-        "csv",
-        2,
-    )
+    cities, _ = json.loads(run_floe("list", "-o", "json").stdout)["transforms"]
+    assert (cities["name"], cities["type"]) == ("cities", "csv")
+    assert [node["last_rows"] for node in cities["nodes"]] == [2]
     for path in (product / ".floe").rglob("*"):
         assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
 

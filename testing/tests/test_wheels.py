@@ -130,6 +130,35 @@ def test_wheel_alone(package: str, wheelhouse: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.network
+def test_a_third_party_wheel_brings_plugins(wheelhouse: Path, tmp_path: Path) -> None:
+    """A distribution of plugins, installed beside floe from wheels, is used in a run."""
+    example = REPOSITORY / "testing" / "floe-plugin-example"
+    uv("build", "--quiet", "--wheel", "--out-dir", wheelhouse, example)
+    environment = tmp_path / "environment"
+    python, floe = environment / "bin" / "python", environment / "bin" / "floe"
+    uv("venv", "--quiet", "--python", sys.executable, environment, cwd=tmp_path)
+    ours = [*PACKAGES, "floe-plugin-example"]
+    uv(
+        *("pip", "install", "--quiet", "--python", python, "--find-links", wheelhouse),
+        *(f"--refresh-package={package}" for package in ours),
+        *(f"{package}=={VERSION}" for package in ours),
+        cwd=tmp_path,
+    )
+    product = tmp_path / "atlas"
+    product.mkdir()
+    (product / "cities.csv").write_text("name,people\nOslo,700000\n")
+    (product / "floe.yaml").write_text(
+        'name: atlas\nversion: "1.0.0"\ntransforms: [{name: cities, type: csv, path: cities.csv}]\n'
+    )
+    (product / "platform.yaml").write_text(
+        "compute: {default: {type: duckdb_folder, properties: {folder: tables}}}\n"
+    )
+    run(floe, "run", "--quiet", cwd=product)
+    found = run(floe, "query", "--output", "csv", "select * from cities", cwd=product)
+    assert found == "name,people\nOslo,700000\n"
+
+
+@pytest.mark.network
 @pytest.mark.parametrize("package", PACKAGES)
 def test_wheel_content(package: str, wheelhouse: Path) -> None:
     """The wheel carries our name, license and types, and nothing but the package."""

@@ -276,3 +276,51 @@ def writer(root: Path) -> Iterator[int]:
         process.stdout.readline()
         yield process.pid
         process.stdin.close()
+
+
+def test_a_connection_is_one_transaction(tmp_path: Path) -> None:
+    profile = compute(schema="lab", threads=2)
+    with TARGET.connect(profile, "dev", tmp_path, {}) as connection:
+        connection.execute("create table numbers as select 1 as n")
+    with (
+        pytest.raises(duckdb.ConversionException),
+        TARGET.connect(profile, "dev", tmp_path, {}) as connection,
+    ):
+        connection.execute("insert into numbers values (2); insert into numbers values ('two')")
+    with TARGET.connect(profile, "dev", tmp_path, {}) as connection:
+        connection.execute("insert into numbers values (3)")
+        connection.commit()  # ends the transaction itself
+    found = TARGET.query(profile, "dev", tmp_path, {}, "select n from lab.numbers", None)
+    assert found.rows == [(1,), (3,)]
+
+
+def test_a_connection_may_write_to_what_is_attached(tmp_path: Path) -> None:
+    for name in ("open", "closed"):
+        duckdb.connect(tmp_path / f"{name}.duckdb").close()
+    entries = [
+        {"path": "open.duckdb", "alias": "open"},
+        {"path": "closed.duckdb", "alias": "closed", "read_only": True},
+    ]
+    with TARGET.connect(compute(attach=entries), "dev", tmp_path, {}) as connection:
+        connection.execute("create table open.numbers as select 1 as n")
+    with (
+        pytest.raises(duckdb.InvalidInputException, match="read-only"),
+        TARGET.connect(compute(attach=entries), "dev", tmp_path, {}) as connection,
+    ):
+        connection.execute("create table closed.numbers as select 1 as n")
+
+
+def test_a_file_in_use_cannot_be_connected_to(tmp_path: Path) -> None:
+    path = tmp_path / "busy.duckdb"
+    code = f"import duckdb; c = duckdb.connect({str(path)!r}); print(1, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with (
+            pytest.raises(ServiceUnavailableError, match="in use by process"),
+            TARGET.connect(compute(path="busy.duckdb"), "dev", tmp_path, {}),
+        ):
+            pass
+        holder.communicate("\n")
