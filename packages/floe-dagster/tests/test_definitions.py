@@ -19,7 +19,7 @@ from floe_core.errors import ArtifactsError
 from floe_dagster.assets import BuildConfig
 from floe_dagster.connection import invocation
 from floe_dagster.definitions import build_definitions
-from floe_dagster.schedules import RUN_JOB
+from floe_core.dagster_names import RUN_JOB
 from floe_dagster.selection import dbt_selection
 from floe_dbt.dbt_core import DbtCore
 from floe_dbt.engine import (
@@ -177,7 +177,8 @@ def test_a_schedule_runs_the_assets_and_checks_of_its_transforms(shop: Product) 
     daily.execute_in_process(raise_on_error=False)
     assert "unique_stg_orders_order_id" in engine.names
     assert "unique_customer_totals_customer_id" not in engine.names
-    assert daily.run_tags["floe/schedule"] == "daily"
+    tick = repository.get_schedule_def("daily").evaluate_tick(dg.build_schedule_context())
+    assert [request.tags["floe/schedule"] for request in tick.run_requests or ()] == ["daily"]
     assert daily.run_tags["floe.label/domain"] == "retail"
     assert daily.run_tags["floe.label/cost_center"] == "4711"
 
@@ -191,7 +192,9 @@ def test_two_schedules_with_one_name(shop: Product) -> None:
         second.model_copy(update={"name": "a-b"}),
     )
     orchestration = artifacts.orchestration.model_copy(update={"schedules": schedules})
-    with pytest.raises(ArtifactsError, match=r"schedules `a.b` and `a-b` have the same name"):
+    with pytest.raises(
+        ArtifactsError, match=r"schedule `a.b` and schedule `a-b` have the same name"
+    ):
         build_definitions(
             artifacts.model_copy(update={"orchestration": orchestration}), root=shop.root
         )

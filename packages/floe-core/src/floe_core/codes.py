@@ -39,7 +39,7 @@ CODES: Mapping[str, str] = {
     "FLOE-R007": "`depends_on` names a transform that does not exist.",
     "FLOE-R008": "Transforms depend on each other in a circle.",
     "FLOE-R009": "A schedule or job names a transform that does not exist.",
-    "FLOE-R010": "A sensor names a job that does not exist.",
+    "FLOE-R010": "A schedule or sensor names a job that does not exist.",
     "FLOE-R012": "A dbt project cannot be found or read.",
     "FLOE-R013": "A model path names no file.",
     "FLOE-R014": "Two transforms claim the same model.",
@@ -62,6 +62,11 @@ CODES: Mapping[str, str] = {
     "FLOE-D003": "dbt packages are missing or out of date: `floe deps` fetches them.",
     "FLOE-D004": "Models belong to no transform (warning).",
     "FLOE-D005": "dbt warned while it parsed (warning).",
+    # Jobs, schedules and sensors
+    "FLOE-O001": "A name is reserved, or cannot stand beside another in Dagster.",
+    "FLOE-O002": "Sensors start jobs in a circle.",
+    "FLOE-O003": "A job selects nothing, or its selection is not valid.",
+    "FLOE-O004": "A sensor waits for an asset that the product does not know (warning).",
     # Policies
     "FLOE-P001": "floe.yaml weakens the platform's governance (exit code 4).",
     "FLOE-P002": "Too few models have a test (exit code 4 when the level is strict).",

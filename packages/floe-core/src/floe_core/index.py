@@ -7,6 +7,7 @@ manifest (https://schemas.getdbt.com/dbt/manifest/v12.json).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -65,24 +66,27 @@ class Node:
     """Of a generic test: the column that it is declared on."""
     test_name: str | None = None
     """Of a generic test: the name of the test macro, such as `not_null`."""
+    batch_size: str | None = None
+    """Of a microbatch model: `hour`, `day`, `month` or `year`."""
+    begin: str | None = None
+    """Of a microbatch model: start of its first batch, in ISO 8601."""
 
     @property
-    def asset_path(self) -> tuple[str, ...]:
-        """Parts of its asset key: `meta.dagster.asset_key`, else configured schema and name.
+    def asset_key(self) -> tuple[str, ...]:
+        """Key of the node as an asset: `meta.dagster.asset_key`, else the schema and the name.
 
-        A source's are its source name and table name; a versioned model's is its alias. The rule
-        is dagster-dbt's.
+        A source's key is its source name and table name; a versioned model's key is its alias. The
+        rule is dagster-dbt's.
         """
         dagster = self.meta.get("dagster")
-        configured = dagster.get("asset_key") if isinstance(dagster, dict) else None
+        configured = dagster.get("asset_key") if isinstance(dagster, Mapping) else None
         if configured:
-            parts = configured if isinstance(configured, list | tuple) else [configured]
-            return tuple(map(str, parts))
+            return (configured,) if isinstance(configured, str) else tuple(map(str, configured))
         if self.resource_type == "source":
             return (self.source_name or "", self.name)
         if self.version is not None:
             return (self.alias,)
-        return (self.config_schema, self.name) if self.config_schema is not None else (self.name,)
+        return (self.name,) if self.config_schema is None else (self.config_schema, self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,7 @@ class InspectRequest:
         transforms: The transforms of this project and target.
         cached: The index of the previous compile, used when its `inputs_hash` still holds.
         environment: Variables that dbt sees on top of the process's own.
+        selections: Selections of jobs, to be resolved in this project.
     """
 
     root: Path
@@ -139,6 +140,7 @@ class InspectRequest:
     transforms: Sequence[LocatedTransform]
     cached: ProjectIndex | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    selections: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +153,17 @@ class Inspection:
             Seeds and snapshots that a claimed model needs are not added here; the compiler does.
         findings: Problems by transform name; the name `` (empty) is for the project as a whole.
         was_parsed: Whether the project was parsed, or the cached index still held.
+        selected: Unique ids of the buildable nodes that each of the request's selections stands
+            for, sorted; a selection that is not valid is absent.
+        refused: Why a selection is not valid, by selection.
     """
 
     index: ProjectIndex | None
     claims: Mapping[str, tuple[str, ...]]
     findings: Sequence[tuple[str, Finding]]
     was_parsed: bool
+    selected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,21 +6,23 @@ import posixpath
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
 
-from floe_core.errors import ArtifactsError
+from floe_core.errors import ArtifactsError, UsageError
 from floe_core.index import BUILDABLE, Node
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster import translator
 from floe_dagster.build import Build, EngineFactory, failure_message
 from floe_dagster.connection import invocation
+from floe_dagster.partitions import partition_key
 from floe_dagster.selection import dbt_selection
 from floe_dagster.units import Unit, is_asset
-from floe_dbt.engine import FAILED, BuildResult, Listener, NodeFinished
+from floe_dagster.windows import parse_window
+from floe_dbt.engine import FAILED, BuildResult, Listener, NodeFinished, Window
 
 BuildEvent = dg.MaterializeResult[None] | dg.AssetCheckResult | dg.AssetObservation
 
@@ -33,6 +35,13 @@ class BuildConfig(dg.Config):
     )
     threads: int | None = Field(
         default=None, description="Number of dbt threads; the profile's when empty."
+    )
+    event_time_start: str | None = Field(
+        default=None,
+        description="Start of what microbatch models process, as ISO 8601; dbt decides when empty.",
+    )
+    event_time_end: str | None = Field(
+        default=None, description="End of it, which is excluded; needs a start."
     )
 
 
@@ -108,6 +117,7 @@ def unit_assets(
         can_subset=True,
         description=f"dbt project {unit.project}, target {unit.target}",
         allow_arbitrary_check_specs=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def build(context: dg.AssetExecutionContext, config: BuildConfig) -> Iterator[BuildEvent]:
         with execution.lock(context):
@@ -127,9 +137,10 @@ def _build(
 ) -> Iterator[BuildEvent]:
     checks = frozenset(context.selected_asset_check_keys)
     selection = dbt_selection(unit, _wanted(context, unit, execution, names))
+    how = invocation(artifacts, unit, root, execution.secrets(), config.threads)
     build = Build(
         execution.engine(),
-        invocation(artifacts, unit, root, execution.secrets(), config.threads),
+        replace(how, window=_window(context, config)),
         selection,
         listener=execution.listener,
         full_refresh=config.full_refresh,
@@ -139,6 +150,8 @@ def _build(
     for node in build:
         if node.status in FAILED:
             failed.append(node)
+        if not _is_partitioned(context):
+            _report_batches(context, node, unit, names)
         yield from _to_dagster(node, unit, names, context.selected_asset_keys, checks)
     result = build.result
     if execution.on_result is not None:
@@ -151,6 +164,38 @@ def _build(
     message = failure_message(result, failed)
     if message is not None:
         raise dg.Failure(message, allow_retries=not failed)
+
+
+def _is_partitioned(context: dg.AssetExecutionContext) -> bool:
+    return context.has_partition_key or context.has_partition_key_range
+
+
+def _window(context: dg.AssetExecutionContext, config: BuildConfig) -> Window | None:
+    """The window that the launch asks for, by its configuration or its partitions."""
+    try:
+        window = parse_window(config.event_time_start, config.event_time_end)
+    except UsageError as problem:
+        raise dg.Failure(str(problem), allow_retries=False) from None
+    if not _is_partitioned(context):
+        return window
+    if window is not None:
+        raise dg.Failure(
+            "a launch of partitions has its window, and takes no other", allow_retries=False
+        )
+    launched = context.partition_time_window
+    return Window(launched.start, launched.end)
+
+
+def _report_batches(
+    context: dg.AssetExecutionContext, node: NodeFinished, unit: Unit, names: _Names
+) -> None:
+    """Mark the partitions that a run without partitions has built."""
+    key = names.keys.get(node.unique_id)
+    if key is None or node.status != "success":
+        return
+    for batch in node.batches:
+        partition = partition_key(unit.index.nodes[node.unique_id], batch)
+        context.log_event(dg.AssetMaterialization(key, partition=partition))
 
 
 def _wanted(
@@ -178,11 +223,20 @@ def _loose_tests(
     left_out = (key for key, test in names.tests.items() if test not in checks)
     if any(names.nodes[key.asset_key] in nodes for key in left_out):
         return set()
-    built = names.keys.keys()
-    return {test.unique_id for test in loose if _belongs(unit, test, nodes, built)}
+    return {test.unique_id for test in loose if _belongs(unit, test, nodes, names.keys.keys())}
 
 
-def _belongs(unit: Unit, test: Node, nodes: set[str], candidates: Collection[str]) -> bool:
+def tests_of(unit: Unit, nodes: Collection[str]) -> frozenset[str]:
+    """Tests that a launch of exactly these nodes, and all of their checks, runs."""
+    built = [node.unique_id for node in unit.assets]
+    keys = {translator.asset_key(unit.index.nodes[name]) for name in built if name in nodes}
+    checks = translator.check_specs(unit)
+    own = {test for test, spec in checks.items() if spec.key.asset_key in keys}
+    loose = (test for test in unit.tests if test.unique_id not in checks)
+    return frozenset(own | {test.unique_id for test in loose if _belongs(unit, test, nodes, built)})
+
+
+def _belongs(unit: Unit, test: Node, nodes: Collection[str], candidates: Collection[str]) -> bool:
     """Whether a loose test belongs to the step that builds `nodes`, among all `candidates`."""
     tested = [parent for parent in unit.upstream(test) if parent in candidates]
     if not tested:  # a test of sources comes with the nodes that read them
@@ -241,8 +295,19 @@ def _metadata(node: NodeFinished) -> dict[str, str | int | float]:
         "status": node.status,
         "dagster/row_count": node.rows,
         "dagster_dbt/failed_row_count": node.failures,
+        **_window_metadata(node.batches),
     }
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _window_metadata(batches: Sequence[Window]) -> dict[str, str | int | float | None]:
+    if not batches:
+        return {}
+    return {
+        "floe/event_time_start": batches[0].start.isoformat(),
+        "floe/event_time_end": batches[-1].end.isoformat(),
+        "floe/batches": len(batches),
+    }
 
 
 def external_specs(units: Sequence[Unit]) -> list[dg.AssetSpec]:

@@ -31,9 +31,12 @@ from floe_dagster import assets
 from floe_dagster.artifacts import find_artifacts, project_root
 from floe_dagster.build import dbt_core
 from floe_dagster.connection import resolve_secrets
+from floe_dagster.jobs import define_jobs
 from floe_dagster.lock import Holder, hold
+from floe_dagster.partitions import with_partitions
 from floe_dagster.placement import place
-from floe_dagster.schedules import run_job, schedules
+from floe_dagster.schedules import schedules
+from floe_dagster.sensors import sensors
 from floe_dagster.transform_assets import transform_asset
 from floe_dagster.units import Unit, resolve_units
 from floe_dbt.engine import DbtEngine, Listener
@@ -56,7 +59,7 @@ def build_definitions(
     engine: DbtEngine | None = None,
     start_schedules: bool | None = None,
 ) -> dg.Definitions:
-    """Make the definitions of a product: assets, checks, a job of everything, and schedules.
+    """Make the definitions of a product: assets, checks, jobs, schedules and sensors.
 
     Artifacts that were compiled elsewhere use the dbt project that is here where theirs is not.
 
@@ -68,8 +71,8 @@ def build_definitions(
         indexes: What dbt knows of the projects; read from `.floe` when None.
         listener: Hears every event of dbt, in the process that executes.
         engine: Runs dbt; dbt-core in the process that executes when None.
-        start_schedules: Whether enabled schedules run without being turned on in Dagster; when
-            None, in every environment but `local`.
+        start_schedules: Whether enabled schedules and sensors run without being turned on in
+            Dagster; when None, in every environment but `local`.
 
     Raises:
         ArtifactsError: if the artifacts cannot be read, do not fit the dbt projects, or give two
@@ -118,9 +121,28 @@ def definitions_of(
     start_schedules: bool | None = None,
 ) -> dg.Definitions:
     """Make definitions of units that are resolved already; see `build_definitions`."""
+    built = assets_of(artifacts, units, root, execution)
+    built, jobs = with_partitions(built, define_jobs(artifacts, units), units)
+    start = artifacts.environment != "local" if start_schedules is None else start_schedules
+    return dg.Definitions(
+        assets=[*built, *assets.external_specs(units)],
+        jobs=list(jobs.values()),
+        schedules=schedules(artifacts, jobs, start=start),
+        sensors=sensors(artifacts, root, jobs, start=start),
+    )
+
+
+def assets_of(
+    artifacts: CompiledArtifacts, units: Sequence[Unit], root: Path, execution: assets.Execution
+) -> list[dg.AssetsDefinition]:
+    """Make what builds the units, without what starts it.
+
+    Raises:
+        ArtifactsError: if two nodes have one asset key.
+    """
     assets.check_keys_are_unique(units)
     extra_deps = assets.cross_project_deps(units)
-    built = [
+    return [
         assets.unit_assets(artifacts, unit, root, execution, extra_deps[unit.name])
         if unit.is_dbt
         else transform_asset(
@@ -129,12 +151,6 @@ def definitions_of(
         for unit in units
         if unit.assets
     ]
-    start = artifacts.environment != "local" if start_schedules is None else start_schedules
-    return dg.Definitions(
-        assets=[*built, *assets.external_specs(units)],
-        jobs=[run_job(artifacts, units)],
-        schedules=schedules(artifacts, units, start=start),
-    )
 
 
 def _factory(engine: DbtEngine | None) -> Callable[[], DbtEngine]:

@@ -17,10 +17,10 @@ from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster import assets, translator
 from floe_dagster.build import Build, dbt_core, failure_message
 from floe_dagster.connection import invocation
-from floe_dagster.definitions import definitions_of
+from floe_dagster.definitions import assets_of
 from floe_dagster.instance import open_instance
+from floe_dagster.jobs import run_job
 from floe_dagster.plan import PlannedUnit, RunPlan
-from floe_dagster.schedules import RUN_JOB
 from floe_dagster.selection import dbt_selection
 from floe_dbt.engine import FAILED, BuildResult, DbtEngine, Listener
 
@@ -142,11 +142,15 @@ def _run_assets(
 def _job(
     run: _Run, units: list[PlannedUnit], execution: assets.Execution, handler: logging.Handler
 ) -> dg.JobDefinition:
-    # Schedules may name transforms that are not part of this run, and it needs none.
-    artifacts = run.artifacts.model_copy(update={"orchestration": None})
-    definitions = dg.Definitions.merge(
-        definitions_of(artifacts, [unit.unit for unit in units], run.root, execution),
-        dg.Definitions(loggers={_LOGGER: _to_file(handler)}),
+    planned = [unit.unit for unit in units]
+    whole = run_job(run.artifacts, planned, run.planned.request.job)
+    definitions = dg.Definitions(
+        assets=[
+            *assets_of(run.artifacts, planned, run.root, execution),
+            *assets.external_specs(planned),
+        ],
+        jobs=[whole],
+        loggers={_LOGGER: _to_file(handler)},
     )
     keys: set[dg.AssetKey] = set()
     checks: set[dg.AssetCheckKey] = set()
@@ -154,14 +158,17 @@ def _job(
         unit_keys, unit_checks = _keys(unit)
         keys |= unit_keys
         checks |= unit_checks
-    job = definitions.resolve_job_def(RUN_JOB)
+    job = definitions.resolve_job_def(whole.name)
     return job.get_subset(asset_selection=keys, asset_check_selection=checks)
 
 
 def _run_config(run: _Run, job: dg.JobDefinition) -> dict[str, Any]:
     request = run.planned.request
     of_all = {"full_refresh": request.full_refresh}
-    of_dbt = {**of_all, "threads": request.threads}
+    of_dbt: dict[str, Any] = {**of_all, "threads": request.threads}
+    if request.window is not None:
+        of_dbt["event_time_start"] = request.window.start.isoformat()
+        of_dbt["event_time_end"] = request.window.end.isoformat()
     others = {unit.unit.name for unit in run.planned.units if not unit.unit.is_dbt}
     return {
         "ops": {

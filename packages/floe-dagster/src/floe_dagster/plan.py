@@ -19,7 +19,7 @@ from floe_dagster.connection import invocation, secrets_or_placeholders
 from floe_dagster.records import RunRecord, read_records
 from floe_dagster.transform_selection import is_selected
 from floe_dagster.units import Unit, resolve_units
-from floe_dbt.engine import FAILED, DbtEngine, DbtError, Selection
+from floe_dbt.engine import FAILED, DbtEngine, DbtError, Selection, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class RunRequest:
         failed: Only what failed, was skipped or had no turn in the last run.
         full_refresh: Rebuild incremental models and seeds from nothing.
         threads: Number of dbt threads; the profile's when None.
+        job: Name of the job of floe.yaml to run; what it selects is narrowed further by the others.
+        window: What microbatch models process; dbt decides when None.
     """
 
     select: tuple[str, ...] = ()
@@ -41,6 +43,8 @@ class RunRequest:
     failed: bool = False
     full_refresh: bool = False
     threads: int | None = None
+    job: str | None = None
+    window: Window | None = None
 
     def as_document(self) -> dict[str, Any]:
         """The request as it is kept in the run's record."""
@@ -51,6 +55,8 @@ class RunRequest:
             "failed": self.failed,
             "full_refresh": self.full_refresh,
             "threads": self.threads,
+            "job": self.job,
+            "window": self.window.as_document() if self.window else None,
         }
 
 
@@ -149,7 +155,21 @@ def plan(
     )
     if not found.units:
         raise UsageError(_nothing(request), help="`floe list` shows what there is.")
+    if request.window is not None and not _has_microbatch(found):
+        raise UsageError(
+            "--event-time-start and --event-time-end are for microbatch models, and this run has "
+            "none",
+            help="Leave them out, or select a model with `incremental_strategy: microbatch`.",
+        )
     return found
+
+
+def _has_microbatch(found: RunPlan) -> bool:
+    return any(
+        unit.unit.index.nodes[node.unique_id].batch_size is not None
+        for unit in found.units
+        for node in unit.nodes
+    )
 
 
 _IsWanted = Callable[[Unit, str], bool]
@@ -166,6 +186,8 @@ def _wanted(
     filters: list[_IsWanted] = []
     if request.transforms:
         filters.append(_by_transform(request.transforms, units))
+    if request.job is not None:
+        filters.append(_by_job(request.job, artifacts, units))
     if request.failed:
         again = _to_do_again(Layout(root), artifacts.environment)
         filters.append(lambda unit, unique_id: unique_id in again)
@@ -195,6 +217,26 @@ def _by_transform(names: Sequence[str], units: Sequence[Unit]) -> _IsWanted:
         )
 
     return is_wanted
+
+
+def _by_job(name: str, artifacts: CompiledArtifacts, units: Sequence[Unit]) -> _IsWanted:
+    """What Dagster runs when it launches the job."""
+    jobs = (
+        {job.name: job for job in artifacts.orchestration.jobs} if artifacts.orchestration else {}
+    )
+    if name not in jobs:
+        nearest = near_miss(name, jobs)
+        listed = f"there are: {', '.join(sorted(jobs))}" if jobs else "floe.yaml has none"
+        raise UsageError(
+            f"there is no job `{name}`; {listed}",
+            help=f"Did you mean `{nearest}`?" if nearest else None,
+        )
+    from floe_dagster.assets import tests_of
+    from floe_dagster.jobs import nodes_of_job
+
+    nodes = nodes_of_job(jobs[name], units)
+    wanted = {unit.name: nodes[unit.name] | tests_of(unit, nodes[unit.name]) for unit in units}
+    return lambda unit, unique_id: unique_id in wanted[unit.name]
 
 
 def _selected(
@@ -293,6 +335,7 @@ def _nothing(request: RunRequest) -> str:
         *(f"--select {selection}" for selection in request.select),
         *(f"--exclude {selection}" for selection in request.exclude),
         *(f"--transform {name}" for name in request.transforms),
+        *([f"--job {request.job}"] if request.job is not None else []),
         *(["--failed"] if request.failed else []),
     ]
     return f"`{' '.join(parts)}` matches nothing" if parts else "the product has nothing to run"

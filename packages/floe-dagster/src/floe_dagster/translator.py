@@ -14,9 +14,10 @@ from typing import Any
 
 import dagster as dg
 
+from floe_core.dagster_names import valid_name
 from floe_core.index import Node
 from floe_core.schemas.artifacts import CompiledArtifacts, CompiledTransform
-from floe_dagster.units import Unit, valid_name
+from floe_dagster.units import Unit
 
 UNIQUE_ID = "dagster_dbt/unique_id"
 """Metadata key of a node's unique id, on assets and checks; the one that dagster-dbt uses."""
@@ -27,8 +28,8 @@ _EMAIL = re.compile(r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
 
 
 def asset_key(node: Node) -> dg.AssetKey:
-    """Key of a node; see `Node.asset_path`."""
-    return dg.AssetKey(node.asset_path)
+    """Key of a node; see `Node.asset_key`."""
+    return dg.AssetKey(node.asset_key)
 
 
 def group_name(node: Node, transform: str | None) -> str | None:

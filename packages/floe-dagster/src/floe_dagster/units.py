@@ -7,7 +7,6 @@ a unit with a single node.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from floe_core.asset_index import asset_index
+from floe_core.dagster_names import valid_name
 from floe_core.errors import ArtifactsError
 from floe_core.index import BUILDABLE, Node, ProjectIndex
 from floe_core.schemas.artifacts import CompiledArtifacts, CompiledTransform
@@ -215,11 +215,6 @@ def _unit_names(indexes: Sequence[ProjectIndex]) -> dict[tuple[str, str], str]:
         free = (name for name in candidates[:-1] if valid_name(name) not in taken)
         names[index.project, index.target] = valid_name(next(free, candidates[-1]))
     return names
-
-
-def valid_name(text: str) -> str:
-    """Make a name that Dagster accepts for ops, jobs and schedules."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", text)
 
 
 def _unit(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from floe_dbt.engine import (
     NodeFinished,
     NodeStarted,
     NodeStatus,
+    Window,
 )
 
 _RESOURCE_TYPES = {
@@ -39,6 +41,9 @@ _STATUSES: Mapping[str, NodeStatus] = {
     "warn": "warn",
     "fail": "fail",
 }
+_BATCH = re.compile(r"batch (\d{4}(?:-\d\d(?:-\d\d(?:T\d\d)?)?)?) of ")
+"""How dbt describes a batch: by its start, as exactly as batches of its size need."""
+
 _BEFORE_WORK = frozenset({"ConcurrencyLine", "NodeCompiling", "NodeExecuting", "SQLQuery"})
 """Events of dbt after which a node, a hook or a statement begins."""
 
@@ -73,6 +78,8 @@ class BuildLog:
         self._lock = threading.Lock()
         self._open: Counter[str] = Counter()
         self._started: set[str] = set()
+        self._batches: dict[str, list[Window]] = {}
+        self._causes: dict[str, str] = {}
         self._nodes: Mapping[str, Any] | None = None
 
     def __call__(self, event: Any) -> None:
@@ -84,6 +91,11 @@ class BuildLog:
         name = event.info.name
         if name == "NodeStart":
             self._open[event.data.node_info.unique_id] += 1
+        elif name == "LogBatchResult":
+            self._end_batch(event)
+        elif name == "GenericExceptionOnRun":
+            cause = event.data.exc.removeprefix("Exception on worker thread. ")
+            self._causes.setdefault(event.data.unique_id, cause)
         elif name == "NodeFinished":
             self._finish(event.data.node_info, event.data.run_result)
         if name in _BEFORE_WORK:
@@ -126,12 +138,21 @@ class BuildLog:
             )
         )
 
+    def _end_batch(self, event: Any) -> None:
+        """Keep a batch that was built; dbt says which one it was in words only."""
+        found = _BATCH.match(event.data.description)
+        if found and event.info.level != "error" and event.data.status != "skipped":
+            batches = self._batches.setdefault(event.data.node_info.unique_id, [])
+            batches.append(_batch(found[1]))
+
     def _finish(self, node: Any, result: Any) -> None:
         self._open[node.unique_id] -= 1
         if node.resource_type not in _RESOURCE_TYPES or self._open[node.unique_id] > 0:
             return  # the batches of a microbatch model end before the model does
         status = self._status(node.unique_id, result.status)
         has_run = status != "skipped"
+        # Of a microbatch model dbt says how many batches failed, and elsewhere why the first did.
+        message = self._causes.get(node.unique_id, result.message)
         source, compiled = self._files(node.unique_id)
         self._emit_finished(
             NodeFinished(
@@ -143,11 +164,12 @@ class BuildLog:
                 seconds=result.execution_time if has_run else 0.0,
                 rows=self._rows(node, result) if status == "success" else None,
                 failures=result.num_failures if status in {"pass", "warn", "fail"} else None,
-                message=_message(status, result.message),
+                message=_message(status, message),
                 path=source,
-                line=self._line(status, result.message, source, compiled),
+                line=self._line(status, message, source, compiled),
                 compiled_path=str(compiled) if compiled is not None else None,
                 relation=node.node_relation.relation_name or None,
+                batches=tuple(sorted(self._batches.get(node.unique_id, ()), key=_start)),
             )
         )
 
@@ -230,6 +252,24 @@ class BuildLog:
                 except (OSError, ValueError, KeyError):
                     self._nodes = {}
             return self._nodes
+
+
+def _start(batch: Window) -> datetime:
+    return batch.start
+
+
+def _batch(text: str) -> Window:
+    """The batch that begins at a year, month, day or hour; the form says which of them it is."""
+    parts = [int(part) for part in re.split("[-T]", text)]
+    year, month, day, hour = [*parts, *(1, 1, 0)[len(parts) - 1 :]]
+    start = datetime(year, month, day, hour, tzinfo=UTC)
+    if len(parts) == 4:
+        return Window(start, start + timedelta(hours=1))
+    if len(parts) == 3:
+        return Window(start, start + timedelta(days=1))
+    months = 12 if len(parts) == 1 else 1
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    return Window(start, datetime(year, month + 1, 1, tzinfo=UTC))
 
 
 def _instant(text: str) -> datetime:

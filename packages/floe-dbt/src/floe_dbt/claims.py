@@ -20,9 +20,10 @@ Claims = dict[str, tuple[str, ...]]
 Findings = list[tuple[str, Finding]]
 
 
-def settle(request: InspectRequest, index: ProjectIndex, findings: Findings) -> Claims:
+def settle(
+    request: InspectRequest, index: ProjectIndex, selections: Selections, findings: Findings
+) -> Claims:
     """Nodes of each transform; appends a finding for a transform that has none."""
-    selections = _Selections(request, index)
     claims: Claims = {}
     for transform in request.transforms:
         nodes = _buildable(index)
@@ -38,8 +39,23 @@ def settle(request: InspectRequest, index: ProjectIndex, findings: Findings) -> 
         if not nodes:
             findings.append((transform.name, _nothing_selected(transform, index)))
         claims[transform.name] = tuple(sorted(nodes))
-    selections.save()
     return claims
+
+
+def select(
+    request: InspectRequest, index: ProjectIndex, selections: Selections
+) -> tuple[Claims, dict[str, str]]:
+    """Nodes of each selection of the request, and why a selection is not valid."""
+    selected: Claims = {}
+    refused: dict[str, str] = {}
+    for selection in request.selections:
+        try:
+            nodes = selections.nodes(selection)
+        except DbtError as problem:
+            refused[selection] = problem.message
+        else:
+            selected[selection] = tuple(sorted(nodes & _buildable(index)))
+    return selected, refused
 
 
 def _buildable(index: ProjectIndex) -> set[str]:
@@ -92,7 +108,7 @@ def _model_help(word: str, names: set[str]) -> str | None:
     return f"did you mean `{nearest}`?" if nearest is not None else None
 
 
-class _Selections:
+class Selections:
     """What selections of one project stand for, remembered between compiles."""
 
     def __init__(self, request: InspectRequest, index: ProjectIndex) -> None:

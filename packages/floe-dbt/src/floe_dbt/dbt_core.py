@@ -106,7 +106,7 @@ class DbtCore:
         cancels the build in an orderly way before it is raised again.
         """
         arguments = ["build", *_locations(invocation), *_selection(selection)]
-        arguments += _threads(invocation)
+        arguments += [*_threads(invocation), *_window(invocation)]
         if full_refresh:
             arguments.append("--full-refresh")
         build = _Build(invocation, arguments, BuildLog(invocation, listener, _count_rows))
@@ -350,6 +350,14 @@ def _locations(invocation: Invocation) -> list[str]:
 
 def _threads(invocation: Invocation) -> list[str]:
     return [] if invocation.threads is None else ["--threads", str(invocation.threads)]
+
+
+def _window(invocation: Invocation) -> list[str]:
+    window = invocation.window
+    if window is None:
+        return []
+    start, end = (at.strftime("%Y-%m-%dT%H:%M:%S") for at in (window.start, window.end))
+    return ["--event-time-start", start, "--event-time-end", end]
 
 
 def _selection(selection: Selection) -> list[str]:

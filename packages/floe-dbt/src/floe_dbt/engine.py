@@ -28,6 +28,21 @@ class DbtError(FloeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of event time, in UTC, without what happens at its end."""
+
+    start: datetime
+    end: datetime
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%dT%H:%M:%S} to {self.end:%Y-%m-%dT%H:%M:%S}"
+
+    def as_document(self) -> dict[str, str]:
+        """The window as data."""
+        return {"start": self.start.isoformat(), "end": self.end.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
 class Invocation:
     """Where and how one dbt command runs.
 
@@ -41,6 +56,7 @@ class Invocation:
         vars: dbt vars.
         environment: Variables that dbt sees on top of the process's own: secrets, mostly.
         threads: Number of dbt threads; the profile's when None.
+        window: Event time that a build of microbatch models processes; when None, dbt decides.
     """
 
     root: Path
@@ -52,6 +68,7 @@ class Invocation:
     vars: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     threads: int | None = None
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +113,7 @@ class NodeFinished:
         relation: Fully qualified name of the relation, as the database writes it.
         traceback: Of a Python transform that failed: the user's frames.
         metadata: What a transform that is not dbt's has to tell, as JSON.
+        batches: Of a microbatch model: the batches that were built, in order.
     """
 
     unique_id: str
@@ -113,6 +131,7 @@ class NodeFinished:
     relation: str | None = None
     traceback: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    batches: tuple[Window, ...] = ()
 
 
 Event = NodeStarted | NodeFinished

@@ -14,14 +14,14 @@ from floe_core.environment_variables import FLOE_PROJECT_DIR
 from floe_core.index import ProjectIndex
 from floe_core.plugins import Finding, Inspection, InspectRequest
 from floe_dbt import manifest, project
-from floe_dbt.claims import Findings, settle
+from floe_dbt.claims import Findings, Selections, select, settle
 from floe_dbt.dbt_core import DbtCore
 from floe_dbt.engine import CommandResult
 from floe_dbt.parsing import invocation
 from floe_dbt.project import Project, ProjectFileError
 from floe_dbt.words import listed
 
-_HASH_VERSION = b"1"
+_HASH_VERSION = b"2"
 """Changes when the index of unchanged files would differ from what an earlier floe made."""
 
 _ENV_VAR = re.compile(rb"env_var\(\s*['\"](\w+)['\"]")
@@ -40,11 +40,14 @@ def inspect(request: InspectRequest) -> Inspection:
     if index is None:
         return Inspection(None, {}, findings, True)
     was_parsed = index is not request.cached
-    claims = settle(request, index, findings)
+    selections = Selections(request, index)
+    claims = settle(request, index, selections, findings)
+    selected, refused = select(request, index, selections)
+    selections.save()
     stale = project.stale_packages(found)
     if stale:
         findings.append(("", _packages_stale(stale)))
-    return Inspection(index, claims, findings, was_parsed)
+    return Inspection(index, claims, findings, was_parsed, selected, refused)
 
 
 def _failed(finding: Finding) -> Inspection:

@@ -123,7 +123,18 @@ def _relation(
         group=group,
         owner=owners.get((row["package_name"], group)) if group else None,
         code_version=_code_version(row, folder),
+        **_batches(config),
     )
+
+
+def _batches(config: Mapping[str, Any]) -> dict[str, str | None]:
+    """Size and start of the batches of a microbatch model."""
+    if config.get("materialized") != "incremental":
+        return {}
+    if config.get("incremental_strategy") != "microbatch":
+        return {}
+    begin = config.get("begin")
+    return {"batch_size": config.get("batch_size"), "begin": str(begin) if begin else None}
 
 
 def _code_version(row: Mapping[str, Any], folder: Path) -> str:

@@ -12,16 +12,20 @@ from floe_cli.options import artifacts_option, compile_request, source_options
 from floe_cli.output import Output, plural
 
 if TYPE_CHECKING:
-    from floe_core.schemas.artifacts import CompiledArtifacts, CompiledTransform
+    from floe_core.schemas.artifacts import CompiledArtifacts, CompiledJob, CompiledTransform
+    from floe_core.schemas.floe import Schedule, Sensor
     from floe_dagster.records import NodeState, RunRecord
     from floe_dagster.units import Unit
 
 
-@floe_command("list", short_help="Show transforms, models and their last state.")
+@floe_command("list", short_help="Show transforms, models, jobs and their last state.")
 @source_options
 @artifacts_option
 def command(out: Output, artifacts: Path | None, **source: Any) -> None:
-    """Show the product's transforms and models, and what became of each in its last run."""
+    """Show the product's transforms and models, and what became of each in its last run.
+
+    After them come the jobs, schedules and sensors of floe.yaml.
+    """
     from floe_cli.freshness import compile_now, place_here, stored_artifacts
     from floe_core.layout import Layout
     from floe_dagster.records import last_states, read_records
@@ -46,9 +50,11 @@ def command(out: Output, artifacts: Path | None, **source: Any) -> None:
             if records
             else None,
             "transforms": transforms,
+            **_orchestration_document(what),
         }
     )
-    out.result("\n".join([*_lines(what, transforms), *_last_run(records)]))
+    lines = [*_lines(what, transforms), *_orchestration_lines(what), *_last_run(records)]
+    out.result("\n".join(lines))
 
 
 def _describe_transforms(
@@ -117,6 +123,62 @@ def _lines(artifacts: CompiledArtifacts, transforms: list[dict[str, Any]]) -> li
         lines += ["", f"{transform['name']} ({made_by}{layer})"]
         lines += [_node_line(node, width) for node in transform["nodes"]]
     return lines
+
+
+def _orchestration_document(artifacts: CompiledArtifacts) -> dict[str, Any]:
+    found = artifacts.orchestration
+    return {
+        section: [item.model_dump(mode="json") for item in getattr(found, section, ())]
+        for section in ("jobs", "schedules", "sensors")
+    }
+
+
+def _orchestration_lines(artifacts: CompiledArtifacts) -> list[str]:
+    found = artifacts.orchestration
+    if found is None:
+        return []
+    sections = {
+        "jobs": [(job.name, _selected(job)) for job in found.jobs],
+        "schedules": [(s.name, *_timing(s)) for s in found.schedules],
+        "sensors": [(s.name, *_watching(s)) for s in found.sensors],
+    }
+    lines: list[str] = []
+    for section, rows in sections.items():
+        if rows:
+            lines += ["", section, *_aligned(rows)]
+    return lines
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  "
+        + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _selected(job: CompiledJob) -> str:
+    if job.select is None:
+        return ", ".join(job.transforms)
+    return f"{job.select} ({plural(len(job.nodes or ()), 'node')})"
+
+
+def _timing(schedule: Schedule) -> tuple[str, str, str]:
+    what = ", ".join(schedule.transforms) or "everything"
+    if schedule.job is not None:
+        what = f"job {schedule.job}"
+    return f"{schedule.cron} {schedule.timezone}", what, "" if schedule.enabled else "off"
+
+
+def _watching(sensor: Sensor) -> tuple[str, str, str]:
+    if sensor.type == "file":
+        what = f"file {sensor.path}"
+    elif sensor.type == "asset":
+        what = f"asset {sensor.asset}"
+    else:
+        what = f"{sensor.status} of {', '.join(sensor.monitored_jobs)}"
+    return what, f"job {sensor.job}", "" if sensor.enabled else "off"
 
 
 def _last_run(records: Sequence[RunRecord]) -> list[str]:

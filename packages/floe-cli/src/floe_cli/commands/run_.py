@@ -27,7 +27,10 @@ Examples:
   floe run                                everything
   floe run --select customers+            a model and all that reads it
   floe run --transform gold --dry-run     what a run of one transform would do
+  floe run --job nightly                  what a job of floe.yaml runs
   floe run --failed                       what failed or was skipped last time
+  floe run --event-time-start 2024-01-01 --event-time-end 2024-01-08
+                                          a week of microbatch models
 """
 
 
@@ -37,8 +40,13 @@ Examples:
 @click.option("-s", "--select", multiple=True, metavar="SELECTION", help="dbt selection to run.")
 @click.option("--exclude", multiple=True, metavar="SELECTION", help="dbt selection to leave out.")
 @click.option("-t", "--transform", multiple=True, metavar="NAME", help="Transform to run.")
+@click.option("-j", "--job", metavar="NAME", help="Job of floe.yaml to run.")
 @click.option("--failed", is_flag=True, help="Run what failed or was skipped last time.")
 @click.option("--full-refresh", is_flag=True, help="Rebuild incremental models and seeds.")
+@click.option(
+    "--event-time-start", metavar="TIME", help="Start of what microbatch models process (UTC)."
+)
+@click.option("--event-time-end", metavar="TIME", help="End of it, which is excluded.")
 @click.option("--threads", type=click.IntRange(min=1), help="Number of models built at once.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before a run in production.")
 @click.option("--dry-run", is_flag=True, help="Show what would be run, and stop.")
@@ -47,8 +55,11 @@ def command(
     select: tuple[str, ...],
     exclude: tuple[str, ...],
     transform: tuple[str, ...],
+    job: str | None,
     failed: bool,
     full_refresh: bool,
+    event_time_start: str | None,
+    event_time_end: str | None,
     threads: int | None,
     yes: bool,
     dry_run: bool,
@@ -65,11 +76,15 @@ def command(
     from floe_cli.progress import Progress, record_document, summarise
     from floe_dagster.execute import execute
     from floe_dagster.plan import RunRequest, plan
+    from floe_dagster.windows import parse_window
 
+    window = parse_window(event_time_start, event_time_end)
     stored = stored_artifacts(artifacts, source, out)
     here = place_here(stored, out) if stored else _compiled(out, failed, source)
     what, root = here.artifacts, here.root
-    request = RunRequest(select, exclude, transform, failed, full_refresh, threads)
+    request = RunRequest(
+        select, exclude, transform, failed, full_refresh, threads, job=job, window=window
+    )
     decided = plan(what, root=root, request=request)
     if dry_run:
         _show_plan(out, decided)

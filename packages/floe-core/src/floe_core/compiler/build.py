@@ -22,6 +22,7 @@ from floe_core.layout import Layout
 from floe_core.schemas.artifacts import (
     ARTIFACTS_VERSION,
     CompiledArtifacts,
+    CompiledJob,
     CompiledPlugins,
     CompiledTransform,
     Compute,
@@ -89,7 +90,7 @@ def build(enforced: Enforced, report: Report) -> Built:
         plugins=_plugins(resolved),
         orchestration=Orchestration(
             schedules=resolved.floe.schedules,
-            jobs=resolved.floe.jobs,
+            jobs=_jobs(inspected),
             sensors=resolved.floe.sensors,
             resource_presets=resolved.platform.resource_presets,
         ),
@@ -180,6 +181,18 @@ def _asset(inspected: Inspected, transform: PlacedTransform) -> CompiledTransfor
         entry=located.entry,
         description=transform.spec.description,
         inputs_hash=inspected.assets.get(transform.name),
+    )
+
+
+def _jobs(inspected: Inspected) -> tuple[CompiledJob, ...]:
+    return tuple(
+        CompiledJob(
+            name=job.name,
+            transforms=job.transforms,
+            select=job.select,
+            nodes=inspected.job_nodes.get(job.name),
+        )
+        for job in inspected.resolved.floe.jobs
     )
 
 

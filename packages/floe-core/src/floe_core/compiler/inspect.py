@@ -10,6 +10,7 @@ from floe_core import profiles
 from floe_core.asset_index import unique_id
 from floe_core.compiler.assets import check_circles, check_names, inspect_assets
 from floe_core.compiler.findings import from_finding
+from floe_core.compiler.orchestration import resolve_jobs, selections
 from floe_core.compiler.resolve import Resolved
 from floe_core.compiler.transforms import PlacedTransform, overlap_diagnostic
 from floe_core.diagnostics import FieldPath, Report
@@ -31,6 +32,8 @@ class Inspected:
         profiles: Content of profiles.yml.
         parsed: Projects that dbt parsed afresh; the others had not changed.
         assets: Hash of the files of each transform that is one asset, by its name.
+        job_nodes: Unique ids of the nodes that the selection of a job stands for, sorted, by the
+            name of the job.
     """
 
     resolved: Resolved
@@ -39,6 +42,7 @@ class Inspected:
     profiles: Mapping[str, Any]
     parsed: tuple[str, ...]
     assets: Mapping[str, str] = field(default_factory=dict)
+    job_nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def inspect(resolved: Resolved, report: Report) -> Inspected | None:
@@ -49,6 +53,7 @@ def inspect(resolved: Resolved, report: Report) -> Inspected | None:
     indexes: list[ProjectIndex] = []
     claims: dict[str, set[str]] = {}
     parsed: list[str] = []
+    inspections: list[Inspection] = []
     is_complete = True
     assets = inspect_assets(resolved, report)
     for request, executor, members in inspect_requests(resolved):
@@ -57,6 +62,7 @@ def inspect(resolved: Resolved, report: Report) -> Inspected | None:
         if inspection.index is None:
             is_complete = False
             continue
+        inspections.append(inspection)
         indexes.append(inspection.index)
         if inspection.was_parsed:
             parsed.append(request.project)
@@ -71,6 +77,7 @@ def inspect(resolved: Resolved, report: Report) -> Inspected | None:
     check_names(resolved, indexes, report)
     check_circles(resolved, indexes, claims, report)
     _check_asset_keys(resolved, indexes, claims, report)
+    job_nodes = resolve_jobs(resolved.loaded, resolved.floe, inspections, claims, report)
     return Inspected(
         resolved,
         tuple(indexes),
@@ -79,6 +86,7 @@ def inspect(resolved: Resolved, report: Report) -> Inspected | None:
         build_profiles(resolved),
         tuple(parsed),
         assets,
+        job_nodes,
     )
 
 
@@ -104,6 +112,7 @@ def inspect_requests(
             transforms=[member.located for member in members],
             cached=cached.get((project, target)),
             environment=_placeholders(resolved),
+            selections=selections(resolved.loaded, resolved.floe),
         )
         yield request, executor, members
 
@@ -298,7 +307,7 @@ def _check_asset_keys(
         for node in index.nodes.values():
             if node.unique_id not in owner or node.materialized == "ephemeral":
                 continue
-            project, other = first.setdefault(node.asset_path, (index.project, node))
+            project, other = first.setdefault(node.asset_key, (index.project, node))
             is_same = (project, other.unique_id) == (index.project, node.unique_id)
             if is_same or _table(other) == _table(node):
                 continue
@@ -307,7 +316,7 @@ def _check_asset_keys(
                     "FLOE-R006",
                     _at(placed[owner[node.unique_id]]),
                     f"`{node.name}` ({index.name}) and `{other.name}` ({other.package_name}) both "
-                    f"have the asset key `{'/'.join(node.asset_path)}`",
+                    f"have the asset key `{'/'.join(node.asset_key)}`",
                     help="give one of them another in its dbt project: "
                     "`meta: {dagster: {asset_key: [another, name]}}`",
                 )

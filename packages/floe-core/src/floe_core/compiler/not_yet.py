@@ -30,8 +30,6 @@ IDLE_PLATFORM_SECTIONS: Mapping[FieldPath, str] = {
 """Sections of platform.yaml that nothing acts on yet, and what that means."""
 
 IDLE_FLOE_SECTIONS: Mapping[FieldPath, str] = {
-    ("jobs",): "only schedules start runs",
-    ("sensors",): "only schedules start runs",
     ("governance", "pii_encryption"): "columns are not encrypted",
     ("governance", "audit_logging"): "there is no audit log",
     ("governance", "data_retention_days"): "no data is deleted",

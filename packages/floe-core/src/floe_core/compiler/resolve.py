@@ -15,13 +15,14 @@ from floe_core.compiler.discovery import LOCAL
 from floe_core.compiler.governance import MergedGovernance, merge_governance
 from floe_core.compiler.load import Loaded
 from floe_core.compiler.not_yet import warn_of_idle_sections
+from floe_core.compiler.orchestration import check_orchestration
 from floe_core.compiler.plugins import (
     check_catalogs,
     check_exporter,
     check_secret_backends,
     unusable,
 )
-from floe_core.compiler.transforms import PlacedTransform, check_references, place_transforms
+from floe_core.compiler.transforms import PlacedTransform, place_transforms
 from floe_core.compiler.validation import is_left_out
 from floe_core.diagnostics import (
     Diagnostic,
@@ -94,7 +95,7 @@ def resolve(loaded: Loaded, report: Report) -> Resolved | None:
     placed: tuple[PlacedTransform, ...] = ()
     if loaded.floe is not None:
         placed = place_transforms(loaded, loaded.floe, report)
-        check_references(loaded, loaded.floe, placed, report)
+        check_orchestration(loaded, loaded.floe, placed, report)
     if platform is None:
         return None
     _check_layers(loaded, platform, report)

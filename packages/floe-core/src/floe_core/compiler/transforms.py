@@ -75,7 +75,7 @@ def place_transforms(loaded: Loaded, floe: FloeSpec, report: Report) -> tuple[Pl
             report.add(from_finding(loaded.floe_source, at, finding))
         if located is not None:
             placed.append(PlacedTransform(number, transform, located, executor))
-    _check_unique(loaded.floe_source, "transforms", [(p.number, p.name) for p in placed], report)
+    check_unique(loaded.floe_source, "transforms", [(p.number, p.name) for p in placed], report)
     _check_dependencies(loaded, floe, placed, report)
     _check_overlap(loaded, placed, report)
     return tuple(placed)
@@ -138,9 +138,10 @@ def _unknown_transform_type(source: Source, at: FieldPath, type_: str) -> Diagno
     )
 
 
-def _check_unique(
+def check_unique(
     source: Source, section: str, named: Iterable[tuple[int, str]], report: Report
 ) -> None:
+    """Refuse two items of a section with one name."""
     first: dict[str, int] = {}
     for number, name in named:
         if name in first:
@@ -159,13 +160,13 @@ def _check_dependencies(
     loaded: Loaded, floe: FloeSpec, placed: Sequence[PlacedTransform], report: Report
 ) -> None:
     source = loaded.floe_source
-    names = _transform_names(source, floe, placed)
+    names = transform_names(source, floe, placed)
     if names is not None:
         for number, transform in enumerate(floe.transforms):
             for position, name in enumerate(transform.depends_on):
                 if name not in names:
                     at = ("transforms", number, "depends_on", position)
-                    report.add(_unknown_name(source, "FLOE-R007", at, name, names))
+                    report.add(unknown_name(source, "FLOE-R007", at, name, names))
     found = {transform.name for transform in placed}
     graph = {t.name: [name for name in t.spec.depends_on if name in found] for t in placed}
     try:
@@ -174,7 +175,7 @@ def _check_dependencies(
         report.add(_circle(source, placed, list(reversed(problem.args[1]))))
 
 
-def _transform_names(
+def transform_names(
     source: Source, floe: FloeSpec, placed: Sequence[PlacedTransform]
 ) -> list[str] | None:
     """Names of all transforms; None when they are not all known, for something is wrong."""
@@ -182,13 +183,13 @@ def _transform_names(
     names: list[str] = []
     for number, transform in enumerate(floe.transforms):
         name = found.get(number, transform.name)
-        if name is None or _is_stood_in(source, ("transforms", number), name):
+        if name is None or is_stood_in(source, ("transforms", number), name):
             return None
         names.append(name)
     return names
 
 
-def _is_stood_in(source: Source, path: FieldPath, name: str) -> bool:
+def is_stood_in(source: Source, path: FieldPath, name: str) -> bool:
     """Whether the name of an item is not what the user wrote."""
     return is_left_out(source, path) and name.startswith(UNNAMED)
 
@@ -205,9 +206,10 @@ def _circle(source: Source, placed: Sequence[PlacedTransform], circle: list[str]
     return source.diagnostic("FLOE-R008", at, message, help="remove one of these `depends_on`")
 
 
-def _unknown_name(
+def unknown_name(
     source: Source, code: str, at: FieldPath, name: str, names: Iterable[str]
 ) -> Diagnostic:
+    """Say that there is no transform of this name."""
     return source.diagnostic(
         code,
         at,
@@ -271,38 +273,3 @@ def overlap_diagnostic(
         f"overlaps with transform `{other.name}`: both claim {shared}",
         help="a model belongs to one transform; narrow them with `models` or `select`",
     )
-
-
-def check_references(
-    loaded: Loaded, floe: FloeSpec, placed: Sequence[PlacedTransform], report: Report
-) -> None:
-    """Check what refers to transforms and jobs by name."""
-    source = loaded.floe_source
-    names = _transform_names(source, floe, placed)
-    named = {
-        "schedules": [schedule.transforms for schedule in floe.schedules],
-        "jobs": [job.transforms for job in floe.jobs],
-    }
-    for section, lists in named.items():
-        for number, transforms in enumerate(lists):
-            for position, name in enumerate(transforms):
-                at = (section, number, "transforms", position)
-                if names is not None and name not in names:
-                    report.add(_unknown_name(source, "FLOE-R009", at, name, names))
-    jobs = [job.name for job in floe.jobs]
-    is_complete = not is_left_out(source, ("jobs",)) and not any(
-        _is_stood_in(source, ("jobs", number), job) for number, job in enumerate(jobs)
-    )
-    for number, sensor in enumerate(floe.sensors):
-        if sensor.job not in jobs and is_complete:
-            report.add(
-                source.diagnostic(
-                    "FLOE-R010",
-                    ("sensors", number, "job"),
-                    f"there is no job named `{sensor.job}`",
-                    help=did_you_mean(sensor.job, jobs, "jobs"),
-                )
-            )
-    _check_unique(source, "schedules", enumerate(s.name for s in floe.schedules), report)
-    _check_unique(source, "jobs", enumerate(jobs), report)
-    _check_unique(source, "sensors", enumerate(s.name for s in floe.sensors), report)

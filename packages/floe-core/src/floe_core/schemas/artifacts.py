@@ -225,11 +225,22 @@ class EnforcementResult(ArtifactModel):
     violations: tuple[str, ...] = Field(default=(), description="One sentence per violation.")
 
 
+class CompiledJob(ArtifactModel):
+    """A named selection that can be run."""
+
+    name: Identifier
+    transforms: tuple[Identifier, ...] = ()
+    select: str | None = None
+    nodes: tuple[str, ...] | None = Field(
+        default=None, description="Unique ids of the dbt nodes that `select` stands for, sorted."
+    )
+
+
 class Orchestration(ArtifactModel):
     """Schedules, jobs and sensors, and the sizes that runs may ask for."""
 
     schedules: tuple[Schedule, ...] = ()
-    jobs: tuple[Job, ...] = ()
+    jobs: tuple[CompiledJob, ...] = ()
     sensors: tuple[Sensor, ...] = ()
     resource_presets: dict[Identifier, ResourcePreset] = Field(default_factory=dict)
 

@@ -171,10 +171,19 @@ class Schedule(FloeModel):
     transforms: tuple[Identifier, ...] = Field(
         default=(), description="Transforms to run; all of the product when absent."
     )
+    job: Identifier | None = Field(
+        default=None, description="Job to run, in place of `transforms`."
+    )
     enabled: bool = Field(default=True, description="Whether the schedule is on.")
 
     _cron = field_validator("cron")(check_cron)
     _timezone = field_validator("timezone")(check_timezone)
+
+    @model_validator(mode="after")
+    def _runs_one_thing(self) -> Schedule:
+        if self.transforms and self.job is not None:
+            raise ValueError("a schedule runs `transforms` or a `job`: write one of them")
+        return self
 
 
 class Job(FloeModel):
@@ -193,34 +202,60 @@ class Job(FloeModel):
         return self
 
 
+def check_file_pattern(path: str) -> str:
+    """Return `path` if it is a file or glob on a file system.
+
+    Raises:
+        ValueError: if it is a URL or a folder.
+    """
+    if "://" in path:
+        raise ValueError(f"`{path}` is not on a file system; mount it, and write a path")
+    if path.endswith("/"):
+        raise ValueError(f"`{path}` is a folder; write `{path}*` for the files in it")
+    return path
+
+
 class FileSensor(FloeModel):
-    """Starts a job when files arrive."""
+    """Starts a job when files arrive or change."""
 
     name: Identifier = Field(description="Name of the sensor.")
     type: Literal["file"] = Field(description="What the sensor watches.")
-    path: str = Field(min_length=1, description="File or glob, relative to floe.yaml.")
+    path: str = Field(
+        min_length=1,
+        description="File or glob (`**` for all folders below), relative to floe.yaml or absolute.",
+    )
     job: Identifier = Field(description="Job that it starts.")
     interval_seconds: int = Field(default=60, ge=1, description="Seconds between two looks.")
+    enabled: bool = Field(default=True, description="Whether the sensor is on.")
+
+    _path = field_validator("path")(check_file_pattern)
 
 
 class AssetSensor(FloeModel):
-    """Starts a job when another asset is materialized."""
+    """Starts a job when an asset is materialized, of this product or another."""
 
     name: Identifier = Field(description="Name of the sensor.")
     type: Literal["asset"] = Field(description="What the sensor watches.")
     asset: str = Field(min_length=1, description="Key of the asset, its parts joined by `/`.")
     job: Identifier = Field(description="Job that it starts.")
     interval_seconds: int = Field(default=60, ge=1, description="Seconds between two looks.")
+    enabled: bool = Field(default=True, description="Whether the sensor is on.")
 
 
 class RunStatusSensor(FloeModel):
-    """Starts a job when a run ends."""
+    """Starts a job when a run of another job ends."""
 
     name: Identifier = Field(description="Name of the sensor.")
     type: Literal["run_status"] = Field(description="What the sensor watches.")
-    status: Literal["success", "failure"] = Field(description="Outcome that it waits for.")
+    monitored_jobs: tuple[Identifier, ...] = Field(
+        min_length=1, description="Jobs whose runs it watches."
+    )
+    status: Literal["success", "failure", "canceled"] = Field(
+        description="Outcome that it waits for."
+    )
     job: Identifier = Field(description="Job that it starts.")
     interval_seconds: int = Field(default=60, ge=1, description="Seconds between two looks.")
+    enabled: bool = Field(default=True, description="Whether the sensor is on.")
 
 
 Sensor = Annotated[FileSensor | AssetSensor | RunStatusSensor, Field(discriminator="type")]

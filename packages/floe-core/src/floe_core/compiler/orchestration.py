@@ -1,0 +1,280 @@
+"""The jobs, schedules and sensors of floe.yaml: whether they fit together, and what they run."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from floe_core.compiler.load import Loaded
+from floe_core.compiler.transforms import (
+    PlacedTransform,
+    check_unique,
+    is_stood_in,
+    transform_names,
+    unknown_name,
+)
+from floe_core.compiler.validation import is_left_out
+from floe_core.dagster_names import RUN_JOB, schedule_job_name, valid_name
+from floe_core.diagnostics import FieldPath, Report, did_you_mean, near_miss
+from floe_core.index import BUILDABLE
+from floe_core.plugins import Inspection
+from floe_core.schemas.floe import AssetSensor, FloeSpec, RunStatusSensor, Sensor
+from floe_core.source import Source
+
+_DAGSTER_WORDS = frozenset(
+    "arg_dict bool conf config context dict float input input_arg_dict int meta output "
+    "output_arg_dict str type".split()
+).union(keyword.kwlist)
+"""Names that Dagster refuses for whatever it runs."""
+
+_Named = tuple[FieldPath, str, str]
+"""Where a name is written, the name, and the name in Dagster."""
+
+
+def check_orchestration(
+    loaded: Loaded, floe: FloeSpec, placed: Sequence[PlacedTransform], report: Report
+) -> None:
+    """Check names, and what refers to transforms and jobs by name."""
+    source = loaded.floe_source
+    _check_transforms(source, floe, transform_names(source, floe, placed), report)
+    _check_jobs(source, floe, report)
+    for section in ("schedules", "jobs", "sensors"):
+        named = enumerate(item.name for item in getattr(floe, section))
+        check_unique(source, section, named, report)
+    _check_names(source, list(_jobs_in_dagster(floe)), report)
+    _check_names(source, list(_instigators(floe)), report)
+    _check_circles(source, floe, {}, report)
+
+
+def _check_transforms(
+    source: Source, floe: FloeSpec, names: Sequence[str] | None, report: Report
+) -> None:
+    named = {
+        "schedules": [schedule.transforms for schedule in floe.schedules],
+        "jobs": [job.transforms for job in floe.jobs],
+    }
+    for section, lists in named.items():
+        for number, transforms in enumerate(lists):
+            for position, name in enumerate(transforms):
+                at = (section, number, "transforms", position)
+                if names is not None and name not in names:
+                    report.add(unknown_name(source, "FLOE-R009", at, name, names))
+
+
+def _check_jobs(source: Source, floe: FloeSpec, report: Report) -> None:
+    jobs = [job.name for job in floe.jobs]
+    is_complete = not is_left_out(source, ("jobs",)) and not any(
+        is_stood_in(source, ("jobs", number), job) for number, job in enumerate(jobs)
+    )
+    for at, name in _references(floe):
+        if name not in jobs and is_complete:
+            report.add(
+                source.diagnostic(
+                    "FLOE-R010",
+                    at,
+                    f"there is no job named `{name}`",
+                    help=did_you_mean(name, jobs, "jobs"),
+                )
+            )
+
+
+def _references(floe: FloeSpec) -> Iterator[tuple[FieldPath, str]]:
+    """Names of jobs that schedules and sensors refer to, and where."""
+    for number, schedule in enumerate(floe.schedules):
+        if schedule.job is not None:
+            yield ("schedules", number, "job"), schedule.job
+    for number, sensor in enumerate(floe.sensors):
+        if isinstance(sensor, RunStatusSensor):
+            for position, name in enumerate(sensor.monitored_jobs):
+                yield ("sensors", number, "monitored_jobs", position), name
+        yield ("sensors", number, "job"), sensor.job
+
+
+def _jobs_in_dagster(floe: FloeSpec) -> Iterator[_Named]:
+    """The jobs, with those of schedules that name no job of their own."""
+    for number, job in enumerate(floe.jobs):
+        yield ("jobs", number, "name"), job.name, valid_name(job.name)
+    for number, schedule in enumerate(floe.schedules):
+        if schedule.job is None:
+            at: FieldPath = ("schedules", number, "name")
+            yield at, schedule.name, schedule_job_name(schedule.name)
+
+
+def _instigators(floe: FloeSpec) -> Iterator[_Named]:
+    """Schedules and sensors, whose names Dagster keeps in one register."""
+    for section in ("schedules", "sensors"):
+        for number, item in enumerate(getattr(floe, section)):
+            yield (section, number, "name"), item.name, valid_name(item.name)
+
+
+def _check_names(source: Source, named: Sequence[_Named], report: Report) -> None:
+    """Refuse names that Dagster, or floe itself, needs for something else."""
+    first: dict[str, _Named] = {}
+    for at, name, in_dagster in named:
+        if in_dagster in _DAGSTER_WORDS or in_dagster == RUN_JOB or in_dagster.startswith("__"):
+            owner = "floe" if in_dagster == RUN_JOB else "Dagster"
+            message = f"`{name}` is a name that {owner} keeps for itself"
+            report.add(source.diagnostic("FLOE-O001", at, message, help="choose another name"))
+        other_at, other, _ = first.setdefault(in_dagster, (at, name, in_dagster))
+        if other_at == at or (other == name and other_at[0] == at[0]):
+            continue
+        section, number = other_at[:2]
+        message = f"`{name}` and `{other}` of `{section}[{number}]` would both be "
+        message += f"`{in_dagster}` in Dagster"
+        report.add(source.diagnostic("FLOE-O001", at, message, help="rename one of them"))
+
+
+def selections(loaded: Loaded, floe: FloeSpec) -> tuple[str, ...]:
+    """Selections of the jobs that have one, once each."""
+    found = [
+        job.select
+        for number, job in enumerate(floe.jobs)
+        if job.select is not None and not is_left_out(loaded.floe_source, ("jobs", number))
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def resolve_jobs(
+    loaded: Loaded,
+    floe: FloeSpec,
+    inspections: Sequence[Inspection],
+    claims: Mapping[str, Iterable[str]],
+    report: Report,
+) -> dict[str, tuple[str, ...]]:
+    """Find the nodes that the selections of jobs stand for, and check what needs to know nodes.
+
+    Returns:
+        Unique ids of the claimed nodes that a job selects, sorted, by the name of the job.
+    """
+    source = loaded.floe_source
+    claimed = set().union(*claims.values())
+    found: dict[str, tuple[str, ...]] = {}
+    for number, job in enumerate(floe.jobs):
+        if job.select is None or is_left_out(source, ("jobs", number)):
+            continue
+        at: FieldPath = ("jobs", number, "select")
+        refused = [i.refused[job.select] for i in inspections if job.select in i.refused]
+        selected = {node for i in inspections for node in i.selected.get(job.select, ())}
+        found[job.name] = tuple(sorted(selected & claimed))
+        if refused:
+            message = f"`{job.select}` is not a selection that dbt knows: {refused[0]}"
+            help: str | None = "see https://docs.getdbt.com/reference/node-selection/syntax"
+            report.add(source.diagnostic("FLOE-O003", at, message, help=help))
+        elif not found[job.name]:
+            message = f"`{job.select}` selects nothing that a transform builds"
+            help = _nearest_node(job.select, inspections)
+            report.add(source.diagnostic("FLOE-O003", at, message, help=help))
+    _check_project_names(source, floe, inspections, report)
+    _check_assets(source, floe, inspections, report)
+    _check_circles(source, floe, _built(floe, inspections, claims, found), report)
+    return found
+
+
+def _nearest_node(select: str, inspections: Sequence[Inspection]) -> str | None:
+    names = {
+        node.name
+        for inspection in inspections
+        if inspection.index
+        for node in inspection.index.nodes.values()
+        if node.resource_type in BUILDABLE
+    }
+    nearest = near_miss(select.strip("+@*"), names)
+    return f"did you mean `{nearest}`?" if nearest is not None else None
+
+
+def _check_project_names(
+    source: Source, floe: FloeSpec, inspections: Sequence[Inspection], report: Report
+) -> None:
+    """Refuse a job named like a dbt project: Dagster knows a project's build by that name."""
+    projects = {valid_name(i.index.name): i.index.name for i in inspections if i.index}
+    for at, name, in_dagster in _jobs_in_dagster(floe):
+        if in_dagster in projects:
+            message = f"`{in_dagster}` is the name of dbt project `{projects[in_dagster]}` in "
+            message += "Dagster, and cannot be that of a job"
+            help = f"call it `{name}_all`, say"
+            report.add(source.diagnostic("FLOE-O001", at, message, help=help))
+
+
+def _check_assets(
+    source: Source, floe: FloeSpec, inspections: Sequence[Inspection], report: Report
+) -> None:
+    known = {
+        "/".join(node.asset_key)
+        for inspection in inspections
+        if inspection.index
+        for node in inspection.index.nodes.values()
+        if node.resource_type in BUILDABLE | {"source"}
+    }
+    for number, sensor in enumerate(floe.sensors):
+        if isinstance(sensor, AssetSensor) and sensor.asset not in known:
+            nearest = near_miss(sensor.asset, known)
+            report.add(
+                source.diagnostic(
+                    "FLOE-O004",
+                    ("sensors", number, "asset"),
+                    f"no asset of this product has the key `{sensor.asset}`; the sensor waits for "
+                    "another code location to materialize it",
+                    help=f"did you mean `{nearest}`?"
+                    if nearest
+                    else "an asset of another product is best declared as a dbt source",
+                    severity="warning",
+                )
+            )
+
+
+_Built = Mapping[str, frozenset[str]]
+"""Keys of the assets that each job builds, parts joined by `/`, by the name of the job."""
+
+
+def _built(
+    floe: FloeSpec,
+    inspections: Sequence[Inspection],
+    claims: Mapping[str, Iterable[str]],
+    selected: Mapping[str, Iterable[str]],
+) -> _Built:
+    keys = {
+        unique_id: "/".join(node.asset_key)
+        for inspection in inspections
+        if inspection.index
+        for unique_id, node in inspection.index.nodes.items()
+    }
+    built = {}
+    for job in floe.jobs:
+        nodes = set(selected.get(job.name, ()))
+        nodes.update(node for name in job.transforms for node in claims.get(name, ()))
+        built[job.name] = frozenset(keys[node] for node in nodes if node in keys)
+    return built
+
+
+def _check_circles(source: Source, floe: FloeSpec, built: _Built, report: Report) -> None:
+    """Refuse sensors that start jobs in a circle, which would never end."""
+    if any(diagnostic.code == "FLOE-O002" for diagnostic in report.diagnostics):
+        return
+    starters: dict[tuple[str, str], int] = {}
+    for number, sensor in enumerate(floe.sensors):
+        for watched in _watched(sensor, built):
+            starters.setdefault((watched, sensor.job), number)
+    graph: dict[str, list[str]] = {}
+    for watched, started in starters:
+        graph.setdefault(started, []).append(watched)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as problem:
+        circle: list[str] = problem.args[1]
+        steps = list(zip(circle, circle[1:], strict=False))
+        number = min(starters[step] for step in steps)
+        message = f"jobs start each other in a circle: {' -> '.join(circle)}"
+        if len(steps) == 1:
+            message = f"job `{circle[0]}` would start itself, again and again"
+        at = ("sensors", number, "job")
+        help = "remove one of these sensors, or let it start another job"
+        report.add(source.diagnostic("FLOE-O002", at, message, help=help))
+
+
+def _watched(sensor: Sensor, built: _Built) -> Iterator[str]:
+    """Names of the jobs whose runs make a sensor start its job."""
+    if isinstance(sensor, RunStatusSensor):
+        yield from sensor.monitored_jobs
+    elif isinstance(sensor, AssetSensor):
+        yield from (job for job, keys in built.items() if sensor.asset in keys)
