@@ -92,6 +92,12 @@ def built_once(tmp_path_factory: pytest.TempPathFactory) -> Product:
 
 
 @pytest.fixture(scope="session")
+def events_once(tmp_path_factory: pytest.TempPathFactory) -> Product:
+    """A product with microbatch models, jobs and sensors, as compiled."""
+    return _compiled("events", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def slow_once(tmp_path_factory: pytest.TempPathFactory) -> Product:
     """The same, with a model that runs for hours and one that depends on it."""
     return _compiled("small", tmp_path_factory, _SLOW)
@@ -113,6 +119,12 @@ def small(small_once: Product) -> Product:
 def built(built_once: Product) -> Product:
     """The second product after a run, for a test that changes or runs it."""
     return _restored(built_once)
+
+
+@pytest.fixture
+def events(events_once: Product) -> Product:
+    """The fourth product, for a test that changes or runs it."""
+    return _restored(events_once)
 
 
 @pytest.fixture

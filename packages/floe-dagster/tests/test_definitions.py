@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
+from floe_core.dagster_names import RUN_JOB
 from floe_core.errors import ArtifactsError
 from floe_dagster.assets import BuildConfig
 from floe_dagster.connection import invocation
 from floe_dagster.definitions import build_definitions
-from floe_core.dagster_names import RUN_JOB
 from floe_dagster.selection import dbt_selection
 from floe_dbt.dbt_core import DbtCore
 from floe_dbt.engine import (

@@ -73,14 +73,6 @@ def _sensor(
     return _run_status_sensor(artifacts, sensor, [jobs[valid_name(n)] for n in watched], shared)
 
 
-def _tags(sensor: Sensor, **more: str) -> dict[str, str]:
-    """Tags of a run that a sensor starts: the sensor, and what made it do so."""
-    return {
-        "floe/sensor": translator.tag_value(sensor.name),
-        **{f"floe/{key}": value for key, value in more.items()},
-    }
-
-
 def _file_sensor(root: Path, sensor: FileSensor, shared: dict[str, Any]) -> dg.SensorDefinition:
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         arrived, seen = look(root, sensor.path, read_seen(context.cursor), time.time())
@@ -88,9 +80,8 @@ def _file_sensor(root: Path, sensor: FileSensor, shared: dict[str, Any]) -> dg.S
             waiting = f"; still growing: {_listed(list(seen.growing))}" if seen.growing else ""
             skip = dg.SkipReason(f"no new file at {sensor.path}{waiting}")
             return dg.SensorResult(skip_reason=skip, cursor=seen.as_text())
-        request = dg.RunRequest(
-            run_key=fingerprint(arrived), tags=_tags(sensor, files=_listed(list(arrived)))
-        )
+        tags = {"floe/files": _listed(list(arrived))}
+        request = dg.RunRequest(run_key=fingerprint(arrived), tags=tags)
         return dg.SensorResult([request], cursor=seen.as_text())
 
     return dg.SensorDefinition(
@@ -111,7 +102,7 @@ def _asset_sensor(sensor: AssetSensor, shared: dict[str, Any]) -> dg.SensorDefin
     ) -> dg.RunRequest | dg.SkipReason:
         # One run may materialize several partitions; what no run reports has no id.
         run_key = event.run_id or f"{event.timestamp}"
-        return dg.RunRequest(run_key=run_key, tags=_tags(sensor, asset=sensor.asset))
+        return dg.RunRequest(run_key=run_key, tags={"floe/asset": sensor.asset})
 
     return dg.AssetSensorDefinition(
         asset_key=key,
@@ -155,7 +146,8 @@ def _run_status_sensor(
         at_last = [run.run_id for at, run in ended if at == last]
         requests = [
             dg.RunRequest(
-                run_key=run.run_id, tags=_tags(sensor, after_job=run.job_name, after_run=run.run_id)
+                run_key=run.run_id,
+                tags={"floe/after_job": run.job_name, "floe/after_run": run.run_id},
             )
             for _, run in ended
         ]

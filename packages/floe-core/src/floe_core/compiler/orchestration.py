@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 from floe_core.compiler.load import Loaded
 from floe_core.compiler.transforms import (
@@ -23,9 +24,12 @@ from floe_core.schemas.floe import AssetSensor, FloeSpec, RunStatusSensor, Senso
 from floe_core.source import Source
 
 _DAGSTER_WORDS = frozenset(
-    "arg_dict bool conf config context dict float input input_arg_dict int meta output "
-    "output_arg_dict str type".split()
-).union(keyword.kwlist)
+    {
+        *("arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "int"),
+        *("input_arg_dict", "meta", "output", "output_arg_dict", "str", "type"),
+        *keyword.kwlist,
+    }
+)
 """Names that Dagster refuses for whatever it runs."""
 
 _Named = tuple[FieldPath, str, str]
@@ -119,9 +123,10 @@ def _check_names(source: Source, named: Sequence[_Named], report: Report) -> Non
         other_at, other, _ = first.setdefault(in_dagster, (at, name, in_dagster))
         if other_at == at or (other == name and other_at[0] == at[0]):
             continue
-        section, number = other_at[:2]
-        message = f"`{name}` and `{other}` of `{section}[{number}]` would both be "
-        message += f"`{in_dagster}` in Dagster"
+        item = f"`{other_at[0]}[{other_at[1]}]`"
+        message = f"`{name}` and `{other}` of {item} would both be `{in_dagster}` in Dagster"
+        if other == name:
+            message = f"`{name}` is the name of {item} already, and Dagster knows both by name"
         report.add(source.diagnostic("FLOE-O001", at, message, help="rename one of them"))
 
 
@@ -261,9 +266,11 @@ def _check_circles(source: Source, floe: FloeSpec, built: _Built, report: Report
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as problem:
-        circle: list[str] = problem.args[1]
-        steps = list(zip(circle, circle[1:], strict=False))
-        number = min(starters[step] for step in steps)
+        steps = list(pairwise(problem.args[1]))
+        first = min(range(len(steps)), key=lambda step: starters[steps[step]])
+        steps = [*steps[first:], *steps[:first]]
+        number = starters[steps[0]]
+        circle = [watched for watched, _ in (*steps, steps[0])]
         message = f"jobs start each other in a circle: {' -> '.join(circle)}"
         if len(steps) == 1:
             message = f"job `{circle[0]}` would start itself, again and again"

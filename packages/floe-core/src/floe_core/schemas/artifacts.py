@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from floe_core.schemas.base import FloeModel, Identifier, JsonValue, SemVer
-from floe_core.schemas.floe import Consumption, Job, Schedule, Sensor
+from floe_core.schemas.floe import Consumption, Schedule, Sensor
 from floe_core.schemas.governance import (
     AuditLogging,
     ClassificationPolicy,

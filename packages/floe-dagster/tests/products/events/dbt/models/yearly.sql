@@ -1,0 +1,5 @@
+{{ config(
+    materialized='incremental', incremental_strategy='microbatch', event_time='happened_at',
+    batch_size='year', begin='2022-01-01', tags=['counts']
+) }}
+select id, happened_at, current_timestamp as built_at from {{ ref('arrivals') }}
