@@ -68,6 +68,7 @@ OTHER_VALUES: dict[tuple[str, FieldPath], Any] = {
     ("floe", ("schedules", 0, "cron")): "5 5 * * *",
     ("floe", ("schedules", 0, "timezone")): "UTC",
     ("floe", ("schedules", 0, "transforms", 0)): "second",
+    ("floe", ("schedules", 1, "cron")): "5 5 * * *",
     ("floe", ("schedules", 1, "job")): "by_selection",
     ("floe", ("jobs", 0, "name")): None,
     ("floe", ("jobs", 2, "name")): None,

@@ -46,7 +46,7 @@ def launch(
     ],
 )
 def test_window(start: str, end: str, expected: tuple[Any, Any]) -> None:
-    first, last = (datetime(*parts, tzinfo=UTC) for parts in expected)
+    first, last = (datetime(*parts).replace(tzinfo=UTC) for parts in expected)
     assert parse_window(start, end) == Window(first, last)
 
 

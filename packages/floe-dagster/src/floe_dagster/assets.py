@@ -167,7 +167,7 @@ def _build(
 
 
 def _is_partitioned(context: dg.AssetExecutionContext) -> bool:
-    return context.has_partition_key or context.has_partition_key_range
+    return bool(context.has_partition_key or context.has_partition_key_range)
 
 
 def _window(context: dg.AssetExecutionContext, config: BuildConfig) -> Window | None:

@@ -122,10 +122,10 @@ def definitions_of(
 ) -> dg.Definitions:
     """Make definitions of units that are resolved already; see `build_definitions`."""
     built = assets_of(artifacts, units, root, execution)
-    built, jobs = with_partitions(built, define_jobs(artifacts, units), units)
+    shown, jobs = with_partitions(built, define_jobs(artifacts, units), units)
     start = artifacts.environment != "local" if start_schedules is None else start_schedules
     return dg.Definitions(
-        assets=[*built, *assets.external_specs(units)],
+        assets=[*shown, *assets.external_specs(units)],
         jobs=list(jobs.values()),
         schedules=schedules(artifacts, jobs, start=start),
         sensors=sensors(artifacts, root, jobs, start=start),

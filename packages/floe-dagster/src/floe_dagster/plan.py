@@ -226,9 +226,9 @@ def _by_job(name: str, artifacts: CompiledArtifacts, units: Sequence[Unit]) -> _
     )
     if name not in jobs:
         nearest = near_miss(name, jobs)
-        listed = f"there are: {', '.join(sorted(jobs))}" if jobs else "floe.yaml has none"
+        known = f"there are: {', '.join(sorted(jobs))}" if jobs else "floe.yaml has none"
         raise UsageError(
-            f"there is no job `{name}`; {listed}",
+            f"there is no job `{name}`; {known}",
             help=f"Did you mean `{nearest}`?" if nearest else None,
         )
     from floe_dagster.assets import tests_of

@@ -127,7 +127,7 @@ def _relation(
     )
 
 
-def _batches(config: Mapping[str, Any]) -> dict[str, str | None]:
+def _batches(config: Mapping[str, Any]) -> dict[str, Any]:
     """Size and start of the batches of a microbatch model."""
     if config.get("materialized") != "incremental":
         return {}

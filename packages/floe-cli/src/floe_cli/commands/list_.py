@@ -137,7 +137,7 @@ def _orchestration_lines(artifacts: CompiledArtifacts) -> list[str]:
     found = artifacts.orchestration
     if found is None:
         return []
-    sections = {
+    sections: dict[str, Sequence[tuple[str, ...]]] = {
         "jobs": [(job.name, _selected(job)) for job in found.jobs],
         "schedules": [(s.name, *_timing(s)) for s in found.schedules],
         "sensors": [(s.name, *_watching(s)) for s in found.sensors],
@@ -151,11 +151,8 @@ def _orchestration_lines(artifacts: CompiledArtifacts) -> list[str]:
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  "
-        + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    padded = ([f"{cell:<{width}}" for cell, width in zip(r, widths, strict=True)] for r in rows)
+    return [f"  {'  '.join(cells)}".rstrip() for cells in padded]
 
 
 def _selected(job: CompiledJob) -> str:
