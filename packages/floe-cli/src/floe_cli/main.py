@@ -16,6 +16,7 @@ _COMMANDS = (
     "compile",
     "pull",
     "run",
+    "dev",
     "query",
     "list",
     "plugins",

@@ -59,6 +59,11 @@ class Layout:
         """The Dagster instance, unless `DAGSTER_HOME` names another."""
         return self.folder / "dagster"
 
+    @property
+    def dev_lock(self) -> Path:
+        """Lock that is held while `floe dev` serves the project."""
+        return self.folder / "dev.lock"
+
     def work(self, environment: str) -> Path:
         """Disposable files of one environment: profiles, index, dbt's target and logs."""
         return self.folder / environment
@@ -66,6 +71,10 @@ class Layout:
     def index(self, environment: str) -> Path:
         """What dbt knows of the product's projects."""
         return self.work(environment) / "index.json"
+
+    def served(self, environment: str) -> Path:
+        """The artifacts that `floe dev` serves; `artifacts` may be of another environment."""
+        return self.work(environment) / "served.json"
 
     def profiles_dir(self, environment: str) -> Path:
         """Folder of the generated profiles.yml."""

@@ -19,6 +19,7 @@ from floe_dagster import translator
 from floe_dagster.build import Build, EngineFactory, failure_message
 from floe_dagster.connection import invocation
 from floe_dagster.partitions import partition_key
+from floe_dagster.plan import RunRequest
 from floe_dagster.selection import dbt_selection
 from floe_dagster.units import Unit, is_asset
 from floe_dagster.windows import parse_window
@@ -52,8 +53,8 @@ class Execution:
     Attributes:
         engine: Makes the engine.
         secrets: Looks up the secrets that dbt needs.
-        lock: Keeps other runs of the project and environment out.
-        listener: Hears every event of dbt.
+        around: Entered around each build, with what it builds and tests; gives what hears every
+            event of dbt.
         planned: Unique ids of what the run builds and tests, by the unit's name; when None, what
             Dagster selects, with all tests that belong to it.
         on_result: Called with dbt's result of each build.
@@ -62,15 +63,34 @@ class Execution:
 
     engine: EngineFactory
     secrets: Callable[[], Mapping[str, str]]
-    lock: Callable[[dg.AssetExecutionContext], AbstractContextManager[None]]
-    listener: Listener | None = None
+    around: "Around"
     planned: Mapping[str, frozenset[str]] | None = None
     on_result: Callable[[BuildResult], None] | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A build that Dagster has asked for.
+
+    Attributes:
+        context: Dagster's context.
+        request: What the launch asks for.
+        unit: The unit.
+        wanted: Unique ids of what is built and tested.
+    """
+
+    context: dg.AssetExecutionContext
+    request: RunRequest
+    unit: Unit
+    wanted: Collection[str]
+
+
+Around = Callable[[Step], AbstractContextManager[Listener | None]]
+
+
 @dataclass(frozen=True)
-class _Names:
+class Names:
     """The two names of everything in a unit: dbt's unique ids and Dagster's keys."""
 
     keys: Mapping[str, dg.AssetKey]
@@ -81,6 +101,14 @@ class _Names:
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", {key: name for name, key in self.keys.items()})
         object.__setattr__(self, "tests", {key: name for name, key in self.checks.items()})
+
+    @classmethod
+    def of(cls, unit: Unit) -> "Names":
+        """Names of everything in a unit."""
+        return cls(
+            {node.unique_id: translator.asset_key(node) for node in unit.assets},
+            {unique_id: spec.key for unique_id, spec in translator.check_specs(unit).items()},
+        )
 
 
 def unit_assets(
@@ -105,10 +133,7 @@ def unit_assets(
         for node in unit.assets
     }
     checks = translator.check_specs(unit)
-    names = _Names(
-        {unique_id: spec.key for unique_id, spec in specs.items()},
-        {unique_id: spec.key for unique_id, spec in checks.items()},
-    )
+    names = Names.of(unit)
 
     @dg.multi_asset(
         name=unit.name,
@@ -120,30 +145,37 @@ def unit_assets(
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def build(context: dg.AssetExecutionContext, config: BuildConfig) -> Iterator[BuildEvent]:
-        with execution.lock(context):
-            yield from _build(context, config, artifacts, unit, root, execution, names)
+        selected = (context.selected_asset_keys, context.selected_asset_check_keys)
+        request = RunRequest(
+            full_refresh=config.full_refresh,
+            threads=config.threads,
+            window=_window(context, config),
+        )
+        step = Step(context, request, unit, wanted(unit, names, *selected, execution.planned))
+        with execution.around(step) as listener:
+            yield from _build(step, artifacts, root, execution, names, listener)
 
     return build
 
 
 def _build(
-    context: dg.AssetExecutionContext,
-    config: BuildConfig,
+    step: Step,
     artifacts: CompiledArtifacts,
-    unit: Unit,
     root: Path,
     execution: Execution,
-    names: _Names,
+    names: Names,
+    listener: Listener | None,
 ) -> Iterator[BuildEvent]:
+    context, request, unit = step.context, step.request, step.unit
     checks = frozenset(context.selected_asset_check_keys)
-    selection = dbt_selection(unit, _wanted(context, unit, execution, names))
-    how = invocation(artifacts, unit, root, execution.secrets(), config.threads)
+    selection = dbt_selection(unit, step.wanted)
+    how = invocation(artifacts, unit, root, execution.secrets(), request.threads)
     build = Build(
         execution.engine(),
-        replace(how, window=_window(context, config)),
+        replace(how, window=request.window),
         selection,
-        listener=execution.listener,
-        full_refresh=config.full_refresh,
+        listener=listener,
+        full_refresh=request.full_refresh,
         cancelled=execution.cancelled,
     )
     failed: list[NodeFinished] = []
@@ -187,7 +219,7 @@ def _window(context: dg.AssetExecutionContext, config: BuildConfig) -> Window | 
 
 
 def _report_batches(
-    context: dg.AssetExecutionContext, node: NodeFinished, unit: Unit, names: _Names
+    context: dg.AssetExecutionContext, node: NodeFinished, unit: Unit, names: Names
 ) -> None:
     """Mark the partitions that a run without partitions has built."""
     key = names.keys.get(node.unique_id)
@@ -198,17 +230,25 @@ def _report_batches(
         context.log_event(dg.AssetMaterialization(key, partition=partition))
 
 
-def _wanted(
-    context: dg.AssetExecutionContext, unit: Unit, execution: Execution, names: _Names
+def wanted(
+    unit: Unit,
+    names: Names,
+    selected: Iterable[dg.AssetKey],
+    selected_checks: Iterable[dg.AssetCheckKey],
+    planned: Mapping[str, frozenset[str]] | None = None,
 ) -> set[str]:
-    """Unique ids of what this step builds and tests."""
-    nodes = {names.nodes[key] for key in context.selected_asset_keys}
-    checks = {names.tests[key] for key in context.selected_asset_check_keys}
-    return nodes | checks | _loose_tests(unit, execution, names, nodes, checks)
+    """Unique ids of what is built and tested in a unit when Dagster selects these of its keys."""
+    nodes = {names.nodes[key] for key in selected}
+    checks = {names.tests[key] for key in selected_checks}
+    return nodes | checks | _loose_tests(unit, planned, names, nodes, checks)
 
 
 def _loose_tests(
-    unit: Unit, execution: Execution, names: _Names, nodes: set[str], checks: set[str]
+    unit: Unit,
+    planned_by_unit: Mapping[str, frozenset[str]] | None,
+    names: Names,
+    nodes: set[str],
+    checks: set[str],
 ) -> set[str]:
     """Tests that are not checks and belong to this step.
 
@@ -216,8 +256,8 @@ def _loose_tests(
     dbt's order, where they test several. They stay away when checks of the nodes were deselected.
     """
     loose = [test for test in unit.tests if test.unique_id not in names.checks]
-    if execution.planned is not None:
-        planned = execution.planned.get(unit.name, frozenset())
+    if planned_by_unit is not None:
+        planned = planned_by_unit.get(unit.name, frozenset())
         loose = [test for test in loose if test.unique_id in planned]
         return {test.unique_id for test in loose if _belongs(unit, test, nodes, planned)}
     left_out = (key for key, test in names.tests.items() if test not in checks)
@@ -249,7 +289,7 @@ def _belongs(unit: Unit, test: Node, nodes: Collection[str], candidates: Collect
 def _to_dagster(
     node: NodeFinished,
     unit: Unit,
-    names: _Names,
+    names: Names,
     selected: Iterable[dg.AssetKey],
     checks: frozenset[dg.AssetCheckKey],
 ) -> Iterator[BuildEvent]:

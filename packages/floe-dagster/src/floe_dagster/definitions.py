@@ -14,8 +14,8 @@ folder or one above it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import os
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from floe_core.artifacts import load_artifacts
+from floe_core.environment_variables import FLOE_START_SCHEDULES
 from floe_core.errors import ArtifactsError, FloeError
 from floe_core.index import ProjectIndex
-from floe_core.layout import Layout
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster import assets
 from floe_dagster.artifacts import find_artifacts, project_root
 from floe_dagster.build import dbt_core
 from floe_dagster.connection import resolve_secrets
 from floe_dagster.jobs import define_jobs
-from floe_dagster.lock import Holder, hold
+from floe_dagster.launched import launched
 from floe_dagster.partitions import with_partitions
 from floe_dagster.placement import place
 from floe_dagster.schedules import schedules
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["build_definitions", "defs"]
 
 _log = logging.getLogger("floe")
-_LOCK_WAIT_SECONDS = 24 * 3600.0
 
 
 def build_definitions(
@@ -92,8 +91,7 @@ def build_definitions(
     execution = assets.Execution(
         engine=_factory(engine),
         secrets=_secrets(artifacts),
-        lock=_waiting_lock(artifacts, root),
-        listener=listener,
+        around=launched(artifacts, units, root, listener),
     )
     return definitions_of(artifacts, units, root, execution, start_schedules=start_schedules)
 
@@ -161,31 +159,21 @@ def _secrets(artifacts: CompiledArtifacts) -> Callable[[], Mapping[str, str]]:
     return lambda: resolve_secrets(artifacts)
 
 
-def _waiting_lock(
-    artifacts: CompiledArtifacts, root: Path
-) -> Callable[[dg.AssetExecutionContext], AbstractContextManager[None]]:
-    layout = Layout(root)
-
-    @contextmanager
-    def lock(context: dg.AssetExecutionContext) -> Iterator[None]:
-        def say(holder: Holder | None) -> None:
-            who = f"process {holder.pid} ({holder.command})" if holder else "another process"
-            context.log.info(f"Waiting for {who}, which runs this project")
-
-        command = f"Dagster run {context.run.run_id}"
-        with hold(
-            layout, artifacts.environment, command=command, wait=_LOCK_WAIT_SECONDS, on_wait=say
-        ):
-            yield
-
-    return lock
+def _start_schedules() -> bool | None:
+    """What `FLOE_START_SCHEDULES` says of schedules; None when it says nothing."""
+    return {"1": True, "0": False}.get(os.environ.get(FLOE_START_SCHEDULES, ""))
 
 
 def __getattr__(name: str) -> Any:
     if name != "defs":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        built = build_definitions(find_artifacts())
+        built = dg.Definitions.merge(
+            build_definitions(find_artifacts(), start_schedules=_start_schedules()),
+            # The lock lets one step at a time do its work, and a run that loads the artifacts
+            # once is quicker and keeps them to its end.
+            dg.Definitions(executor=dg.in_process_executor),
+        )
     except FloeError as problem:
         # Dagster shows the text of an exception and the frames that it came through.
         raise ArtifactsError(f"{problem}\n{problem.help or ''}".rstrip()) from None

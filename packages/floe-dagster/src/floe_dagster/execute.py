@@ -14,30 +14,43 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
 
 from floe_core.errors import UnwritableError
 from floe_core.index import ProjectIndex
 from floe_core.layout import Layout
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster.connection import resolve_secrets
+from floe_dagster.interrupts import as_interrupts
 from floe_dagster.lock import hold
 from floe_dagster.plan import RunPlan, RunRequest, plan
 from floe_dagster.records import NodeRecord, RunRecord, RunStatus, write_record
 from floe_dbt.engine import FAILED, DbtEngine, Event, Listener, NodeFinished
 
-if TYPE_CHECKING:
-    from floe_dagster.job import Outcome
-
 __all__ = ["RunPlan", "RunRequest", "execute", "plan"]
 
 
 _SECONDS_BETWEEN_WRITES = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        is_success: Whether everything was built and passed.
+        was_cancelled: Whether it was interrupted.
+        error: What broke it off, when it is not a node that failed.
+        is_unreachable: Whether `error` is that the database does not answer.
+    """
+
+    is_success: bool
+    was_cancelled: bool = False
+    error: str | None = None
+    is_unreachable: bool = False
 
 
 def execute(
@@ -82,8 +95,9 @@ def execute(
     with hold(layout, artifacts.environment, command=name, wait=lock_wait):
         if planned is None:
             planned = plan(artifacts, root=root, request=request, indexes=indexes, engine=engine)
-        run = _Run(artifacts, layout, planned, listener)
-        with run.recorded(), _terminating_as_interrupt():
+        record = new_record(artifacts, planned, run_id=str(uuid.uuid4()))
+        run = Recording(layout, planned, listener, record)
+        with run.recorded(), as_interrupts(signal.SIGTERM):
             from floe_dagster.job import execute_plan
 
             cancelled = threading.Event()
@@ -129,15 +143,37 @@ def _in_thread(work: Callable[[], Outcome], cancelled: threading.Event) -> Outco
             cancelled.set()
 
 
-class _Run:
-    """A run while it goes on: gathers what happens, and keeps the record up to date."""
+def new_record(artifacts: CompiledArtifacts, planned: RunPlan, run_id: str) -> RunRecord:
+    """Make the record of a run that starts now."""
+    return RunRecord(
+        run_id=run_id,
+        product=planned.product,
+        environment=planned.environment,
+        status="running",
+        started_at=datetime.now(UTC),
+        source_hash=artifacts.metadata.source_hash,
+        selection=planned.request.as_document(),
+        vars=artifacts.dbt_vars,
+        planned=planned.unique_ids,
+    )
+
+
+class Recording:
+    """A run while it goes on: gathers what happens, and keeps the record up to date.
+
+    Args:
+        layout: The project's files.
+        planned: What is run here; the record's own plan may hold more.
+        listener: Hears every event of dbt too.
+        record: The record as it is so far.
+    """
 
     def __init__(
         self,
-        artifacts: CompiledArtifacts,
         layout: Layout,
         planned: RunPlan,
         listener: Listener | None,
+        record: RunRecord,
     ) -> None:
         self.outcome: Outcome | None = None
         self._layout = layout
@@ -152,19 +188,15 @@ class _Run:
             for node in unit.unit.index.nodes.values()
             if node.materialized == "ephemeral"
         )
-        self._nodes: list[NodeRecord] = []
-        self._clock = self._written = time.monotonic()
-        self.record = RunRecord(
-            run_id=str(uuid.uuid4()),
-            product=planned.product,
-            environment=planned.environment,
-            status="running",
-            started_at=datetime.now(UTC),
-            source_hash=artifacts.metadata.source_hash,
-            selection=planned.request.as_document(),
-            vars=artifacts.dbt_vars,
-            planned=planned.unique_ids,
-        )
+        self._nodes = [node for node in record.nodes if node.unique_id not in self._known]
+        self._written = time.monotonic()
+        self._clock = self._written - (datetime.now(UTC) - record.started_at).total_seconds()
+        self.record = record
+
+    @property
+    def has_failed_nodes(self) -> bool:
+        """Whether a node has failed so far."""
+        return any(node.status in FAILED for node in self._nodes)
 
     def hear(self, event: Event) -> None:
         """Take an event of dbt and hand it on.
@@ -231,8 +263,7 @@ class _Run:
     def _status(self) -> RunStatus:
         if self.outcome is None or self.outcome.was_cancelled:
             return "cancelled"
-        has_failed = any(node.status in FAILED for node in self._nodes)
-        return "success" if self.outcome.is_success and not has_failed else "failed"
+        return "success" if self.outcome.is_success and not self.has_failed_nodes else "failed"
 
     def _below_root(self, path: str | None) -> str | None:
         root = self._layout.root
@@ -263,22 +294,3 @@ class _Run:
 
 def _command_line() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "floe"
-
-
-@contextmanager
-def _terminating_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, and put the process's own signal handling back afterwards."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

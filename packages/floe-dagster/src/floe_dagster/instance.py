@@ -60,6 +60,15 @@ def open_instance(layout: Layout) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(ref)
 
 
+def instance_ref(layout: Layout) -> InstanceRef:
+    """What Dagster's own programs need to open the same instance.
+
+    Whatever its settings say, Dagster's usage statistics and its newsletter form are off.
+    """
+    overrides = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
+    return InstanceRef.from_dir(str(prepare_home(layout)), overrides=overrides)
+
+
 def _pooled(events: ConfigurableClassData) -> Mapping[str, Any]:
     storage = {
         "module": PooledSqliteEventLogStorage.__module__,

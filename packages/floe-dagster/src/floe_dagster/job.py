@@ -18,6 +18,7 @@ from floe_dagster import assets, translator
 from floe_dagster.build import Build, dbt_core, failure_message
 from floe_dagster.connection import invocation
 from floe_dagster.definitions import assets_of
+from floe_dagster.execute import Outcome
 from floe_dagster.instance import open_instance
 from floe_dagster.jobs import run_job
 from floe_dagster.plan import PlannedUnit, RunPlan
@@ -26,23 +27,6 @@ from floe_dbt.engine import FAILED, BuildResult, DbtEngine, Listener
 
 _LOGGER = "floe"
 _DAGSTER_LOGGERS = ("dagster", "alembic")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended.
-
-    Attributes:
-        is_success: Whether everything was built and passed.
-        was_cancelled: Whether it was interrupted.
-        error: What broke it off, when it is not a node that failed.
-        is_unreachable: Whether `error` is that the database does not answer.
-    """
-
-    is_success: bool
-    was_cancelled: bool = False
-    error: str | None = None
-    is_unreachable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +95,7 @@ def _run_assets(
     execution = assets.Execution(
         engine=lambda: run.engine,
         secrets=lambda: run.secrets,
-        lock=lambda _context: nullcontext(),
-        listener=run.listener,
+        around=lambda _step: nullcontext(run.listener),
         planned={unit.unit.name: frozenset(unit.unique_ids) for unit in units},
         on_result=results.append,
         cancelled=run.cancelled,

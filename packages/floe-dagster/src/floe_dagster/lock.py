@@ -58,11 +58,44 @@ def hold(
         ProjectLockedError: if another process still holds it then.
         UnwritableError: if the lock file cannot be written.
     """
+    does = f"runs this project in environment `{environment}`"
+    help = "Wait for it to end, or stop it, and run again."
     path = layout.lock(environment)
+    with hold_file(path, command=command, does=does, help=help, wait=wait, on_wait=on_wait):
+        yield
+
+
+@contextmanager
+def hold_file(
+    path: Path,
+    *,
+    command: str,
+    does: str,
+    help: str,
+    wait: float,
+    on_wait: Callable[[Holder | None], None] | None = None,
+) -> Iterator[None]:
+    """Hold the lock in a file; see `hold`.
+
+    Args:
+        path: The file.
+        command: What the holder does, for the message that others get.
+        does: What another holder is doing, as the end of a sentence, for the error.
+        help: What to do about that.
+        wait: Seconds to wait for another holder.
+        on_wait: Called once when there is one to wait for.
+
+    Raises:
+        ProjectLockedError: if another process still holds it then.
+        UnwritableError: if the lock file cannot be written.
+    """
     make_folder(path.parent)
     lock = FileLock(path, thread_local=False)
-    with writing_to(path.parent):
-        _acquire(lock, path, environment, wait, on_wait)
+    try:
+        with writing_to(path.parent):
+            _acquire(lock, path, wait, on_wait)
+    except Timeout:
+        raise ProjectLockedError(f"{_who(read_holder(path))} {does}", help=help) from None
     sidecar = _sidecar(path)
     try:
         holder = Holder(os.getpid(), command, datetime.now(UTC))
@@ -76,7 +109,6 @@ def hold(
 def _acquire(
     lock: FileLock,
     path: Path,
-    environment: str,
     wait: float,
     on_wait: Callable[[Holder | None], None] | None,
 ) -> None:
@@ -87,22 +119,14 @@ def _acquire(
             on_wait(read_holder(path))
     else:
         return
-    try:
-        lock.acquire(timeout=wait, poll_interval=_POLL_SECONDS)
-    except Timeout:
-        raise _locked(environment, read_holder(path)) from None
+    lock.acquire(timeout=wait, poll_interval=_POLL_SECONDS)
 
 
-def _locked(environment: str, holder: Holder | None) -> ProjectLockedError:
+def _who(holder: Holder | None) -> str:
     if holder is None:
-        who = "another process"
-    else:
-        since = holder.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        who = f"process {holder.pid} (`{holder.command}`, since {since})"
-    return ProjectLockedError(
-        f"{who} runs this project in environment `{environment}`",
-        help="Wait for it to end, or stop it, and run again.",
-    )
+        return "another process"
+    since = holder.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return f"process {holder.pid} (`{holder.command}`, since {since})"
 
 
 def read_holder(lock: Path) -> Holder | None:

@@ -5,7 +5,7 @@ Importing this module does not import Dagster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -301,6 +301,21 @@ def left_over(record: RunRecord) -> frozenset[str]:
         if node.status not in FAILED and node.status != "skipped"
     }
     return frozenset({*record.planned, *(node.unique_id for node in record.nodes)} - done)
+
+
+def plan_of(
+    artifacts: CompiledArtifacts,
+    request: RunRequest,
+    wanted: Sequence[tuple[Unit, Collection[str]]],
+) -> RunPlan:
+    """The plan of a run that was decided elsewhere, as the unique ids in each unit."""
+    chosen = {unit.name: names for unit, names in wanted}
+
+    def is_wanted(unit: Unit, unique_id: str) -> bool:
+        return unique_id in chosen[unit.name]
+
+    planned = [_planned_unit(unit, is_wanted) for unit, _ in wanted]
+    return RunPlan(artifacts.product, artifacts.environment, request, tuple(planned))
 
 
 def _planned_unit(unit: Unit, is_wanted: _IsWanted) -> PlannedUnit:

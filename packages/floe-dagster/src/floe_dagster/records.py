@@ -147,6 +147,15 @@ def read_records(
     return found
 
 
+def find_record(layout: Layout, environment: str, run_id: str) -> RunRecord | None:
+    """Read the record of one run as it was written last; None when there is none."""
+    for path in layout.runs(environment).glob(f"[0-9]*-{run_id[:8]}.json"):
+        record = _parse(path.read_bytes())
+        if record.run_id == run_id:
+            return record
+    return None
+
+
 def _newest_first(layout: Layout, environment: str, on_skip: OnSkip) -> Iterator[RunRecord]:
     for path in sorted(layout.runs(environment).glob("*.json"), reverse=True):
         if path.name.startswith("."):

@@ -12,11 +12,12 @@ from pydantic import Field
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_core.schemas.base import JsonValue
 from floe_dagster import translator
-from floe_dagster.assets import Execution
+from floe_dagster.assets import Execution, Step
 from floe_dagster.build import failure_message
+from floe_dagster.plan import RunRequest
 from floe_dagster.transform_run import TransformRun
 from floe_dagster.units import Unit
-from floe_dbt.engine import FAILED, NodeFinished
+from floe_dbt.engine import FAILED, Listener, NodeFinished
 
 
 class TransformConfig(dg.Config):
@@ -47,8 +48,10 @@ def transform_asset(
     def build(
         context: dg.AssetExecutionContext, config: TransformConfig
     ) -> dg.MaterializeResult[None]:
-        with execution.lock(context):
-            return _build(context, config, artifacts, unit, root, execution)
+        request = RunRequest(full_refresh=config.full_refresh)
+        step = Step(context, request, unit, set(unit.transform_of))
+        with execution.around(step) as listener:
+            return _build(step, artifacts, root, execution, listener)
 
     return build
 
@@ -72,23 +75,23 @@ def _spec(artifacts: CompiledArtifacts, unit: Unit, deps: Iterable[dg.AssetKey])
 
 
 def _build(
-    context: dg.AssetExecutionContext,
-    config: TransformConfig,
+    step: Step,
     artifacts: CompiledArtifacts,
-    unit: Unit,
     root: Path,
     execution: Execution,
+    listener: Listener | None,
 ) -> dg.MaterializeResult[None]:
+    context = step.context
     run = TransformRun(
         artifacts=artifacts,
-        unit=unit,
+        unit=step.unit,
         root=root,
         secrets=execution.secrets(),
         logger=context.log,
-        full_refresh=config.full_refresh,
+        full_refresh=step.request.full_refresh,
         cancelled=execution.cancelled,
     )
-    result = run.execute(execution.listener)
+    result = run.execute(listener)
     if execution.on_result is not None:
         execution.on_result(result)
     if result.was_cancelled:

@@ -1,0 +1,102 @@
+"""What surrounds a build that Dagster launched: the lock, and the record that `floe list` reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+
+from floe_core.layout import Layout
+from floe_core.schemas.artifacts import CompiledArtifacts
+from floe_dagster import assets
+from floe_dagster.execute import Outcome, Recording, new_record
+from floe_dagster.lock import Holder, hold
+from floe_dagster.plan import plan_of
+from floe_dagster.records import RunRecord, find_record, write_record
+from floe_dagster.units import Unit
+from floe_dbt.engine import Listener
+
+_LOCK_WAIT_SECONDS = 24 * 3600.0
+
+
+def launched(
+    artifacts: CompiledArtifacts, units: Sequence[Unit], root: Path, listener: Listener | None
+) -> assets.Around:
+    """Make what waits for other runs of the project and environment, and records each build."""
+    layout = Layout(root)
+
+    @contextmanager
+    def around(step: assets.Step) -> Iterator[Listener]:
+        with _turn(layout, artifacts.environment, step.context):
+            planned = plan_of(artifacts, step.request, [(step.unit, step.wanted)])
+            run_id = step.context.run.run_id
+            record = find_record(layout, artifacts.environment, run_id)
+            if record is None:
+                whole = plan_of(artifacts, step.request, _selected(units, step.context))
+                record = new_record(artifacts, whole, run_id)
+            recording = Recording(layout, planned, listener, _resumed(record))
+            with _recorded(recording):
+                yield recording.hear
+            if recording.record.is_success and _has_more(recording.record):
+                write_record(layout, _resumed(recording.record))
+
+    return around
+
+
+def _selected(
+    units: Sequence[Unit], context: dg.AssetExecutionContext
+) -> list[tuple[Unit, set[str]]]:
+    """What all steps of the run build and test together, in each unit."""
+    built = [data.assets_def for data in context.job_def.asset_layer.data]
+    keys = {key for assets_def in built for key in assets_def.keys}
+    checks = {key for assets_def in built for key in assets_def.check_keys}
+    selected = []
+    for unit in units:
+        names = assets.Names.of(unit)
+        ours = (keys.intersection(names.nodes), checks.intersection(names.tests))
+        if any(ours):
+            selected.append((unit, assets.wanted(unit, names, *ours)))
+    return selected
+
+
+def _has_more(record: RunRecord) -> bool:
+    """Whether a step is still to come."""
+    return not {node.unique_id for node in record.nodes}.issuperset(record.planned)
+
+
+def _resumed(record: RunRecord) -> RunRecord:
+    """The record of a run of which a step is still to come."""
+    return replace(record, status="running", finished_at=None, error=None, pid=os.getpid())
+
+
+@contextmanager
+def _turn(layout: Layout, environment: str, context: dg.AssetExecutionContext) -> Iterator[None]:
+    def say(holder: Holder | None) -> None:
+        who = f"process {holder.pid} ({holder.command})" if holder else "another process"
+        context.log.info(f"Waiting for {who}, which runs this project")
+
+    command = f"Dagster run {context.run.run_id}"
+    layout.prepare()
+    with hold(layout, environment, command=command, wait=_LOCK_WAIT_SECONDS, on_wait=say):
+        yield
+
+
+@contextmanager
+def _recorded(recording: Recording) -> Iterator[None]:
+    """Record how a build ends that tells Dagster so by raising."""
+    raised: BaseException | None = None
+    with recording.recorded():
+        try:
+            yield
+            recording.outcome = Outcome(is_success=True)
+        except dg.DagsterExecutionInterruptedError as problem:
+            recording.outcome, raised = Outcome(is_success=False, was_cancelled=True), problem
+        except dg.Failure as problem:
+            error = None if recording.has_failed_nodes else problem.description
+            recording.outcome, raised = Outcome(is_success=False, error=error), problem
+    if raised is not None:
+        raise raised

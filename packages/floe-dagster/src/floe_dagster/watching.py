@@ -1,0 +1,127 @@
+"""The files that a product is compiled from, and word of their changes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from floe_core.compiler.load import Loaded
+from floe_core.schemas.artifacts import CompiledArtifacts
+from floe_dbt import project
+
+_DEBOUNCE_MILLISECONDS = 1000
+_QUIET_MILLISECONDS = 200
+_STOP_MILLISECONDS = 200
+_NOT_INPUT = frozenset({"__pycache__", "dbt_packages", "logs", "node_modules", "target"})
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Folders that hold what a product is compiled from.
+
+    Attributes:
+        trees: Folders of which every file counts, at whatever depth.
+        folders: Folders of which the YAML files count, and the coming and going of folders.
+    """
+
+    trees: frozenset[Path]
+    folders: frozenset[Path]
+
+    def hold(self, path: Path) -> bool:
+        """Whether a change of this path may change what is compiled."""
+        for tree in self.trees:
+            if path.is_relative_to(tree):
+                parts = path.relative_to(tree).parts
+                return not any(part.startswith(".") or part in _NOT_INPUT for part in parts)
+        if path.parent not in self.folders or path.name in _NOT_INPUT:
+            return False
+        if path.name.startswith("."):
+            return path.name == ".dbtignore"
+        return path.suffix in {"", ".yaml", ".yml"}
+
+
+def inputs_of(loaded: Loaded, artifacts: CompiledArtifacts) -> Inputs:
+    """Where the inputs of a compile are, as far as they exist."""
+    root = loaded.request.root
+    trees: set[Path] = set()
+    folders = {root}
+    if loaded.platform_source is not None:
+        folders.add(loaded.platform_source.path.absolute().parent)
+    for transform in artifacts.transforms:
+        folder = root / (transform.dbt_project_path or transform.path)
+        try:
+            trees.update(project.read(folder).folders())
+            folders.add(folder)
+        except project.ProjectFileError:  # of another kind, or broken since
+            trees.add(folder)
+    return Inputs(_resolved(trees), _resolved(folders))
+
+
+def _resolved(paths: Iterable[Path]) -> frozenset[Path]:
+    """Existing folders by the names that the operating system reports them with."""
+    return frozenset(path.resolve() for path in paths if path.is_dir())
+
+
+Wait = Callable[[float], bool]
+"""Waits so many seconds for a change; says whether there was one."""
+
+
+@contextmanager
+def watch(inputs: Inputs) -> Iterator[Wait]:
+    """Watch inputs in the background; changes that come close together count as one."""
+    changes: queue.SimpleQueue[None] = queue.SimpleQueue()
+    stop = threading.Event()
+    threads = [
+        threading.Thread(
+            target=_listen,
+            args=(paths, inputs, recursive, changes, stop),
+            name="floe-watch",
+            daemon=True,
+        )
+        for paths, recursive in ((inputs.trees, True), (inputs.folders, False))
+        if paths
+    ]
+    for thread in threads:
+        thread.start()
+
+    def wait(seconds: float) -> bool:
+        try:
+            changes.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        while not changes.empty():
+            changes.get()
+        return True
+
+    try:
+        yield wait
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _listen(
+    paths: frozenset[Path],
+    inputs: Inputs,
+    recursive: bool,
+    changes: queue.SimpleQueue[None],
+    stop: threading.Event,
+) -> None:
+    import watchfiles
+
+    for _ in watchfiles.watch(
+        *paths,
+        watch_filter=lambda _change, path: inputs.hold(Path(path)),
+        debounce=_DEBOUNCE_MILLISECONDS,
+        step=_QUIET_MILLISECONDS,
+        rust_timeout=_STOP_MILLISECONDS,
+        stop_event=stop,
+        recursive=recursive,
+        raise_interrupt=False,
+    ):
+        changes.put(None)
