@@ -129,6 +129,17 @@ def test_commands_and_options_exist(words: list[str]) -> None:
 # `make` would start these tests anew, and CI runs both targets; the environment is there already.
 # What `pip install` brings is tested with the wheels.
 NOT_EXECUTED = ("make ", ". .venv/bin/activate", "pip install ", "dagster dev")
+# `floe dev` serves until it is interrupted: here, until it has printed its address.
+DEV = """
+floe() {
+  if [ "$1" != dev ]; then command floe "$@"; return; fi
+  coproc SERVER { command floe "$@" --port 0; }
+  local pid=$SERVER_PID line
+  read -r line <&"${SERVER[0]}"
+  kill -TERM "$pid"
+  wait "$pid" || [ $? = 130 ]
+}
+"""
 FILE_NAME = re.compile(r"# (\w+\.py)\n")
 
 
@@ -182,7 +193,7 @@ def test_sessions_run(page: Path, lines: list[str], tmp_path: Path) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with needs_of(page, tmp_path) as variables:
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", "\n".join(lines)],
+            ["bash", "-euo", "pipefail", "-c", "\n".join([DEV, *lines])],
             check=False,
             cwd=folder,
             env=os.environ | {"PATH": path} | variables,

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from floe_testing import apt
+
 _PACKAGED = "/usr/lib/postgresql/*/bin"
 
 
@@ -31,11 +33,7 @@ def install() -> Path:
         FileNotFoundError: if it is neither there nor can be installed.
     """
     found = _programs()
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update", "-q"], check=False, capture_output=True)
-        command = ["apt-get", "install", "-qy", "--no-install-recommends", "postgresql"]
-        subprocess.run(command, check=True, env=environment, capture_output=True)
+    if found is None and apt.install("postgresql"):
         found = _programs()
     if found is None:
         raise FileNotFoundError("PostgreSQL's initdb; install the package `postgresql`")

@@ -13,8 +13,7 @@ FLOE_PROJECT_DIR = "FLOE_PROJECT_DIR"
 """Project root that paths in artifacts are relative to. floe sets it while dbt runs."""
 
 FLOE_START_SCHEDULES = "FLOE_START_SCHEDULES"
-"""`1` has a code location start enabled schedules in environment `local` too, and `0` leaves all
-stopped; when unset, they are stopped in `local` alone."""
+"""`1` starts enabled schedules in environment `local` too; `0` leaves them stopped everywhere."""
 
 FLOE_SECRETS_DIR = "FLOE_SECRETS_DIR"
 """Folder of mounted secrets, `NAME/KEY` below it; `/etc/floe/secrets` when unset."""

@@ -193,16 +193,18 @@ class _Product:
 
     def _reload(self, artifacts: CompiledArtifacts, running: services.Services) -> None:
         nodes = self._read_nodes()
-        changes = describe_changes(self._nodes, nodes)
-        if artifacts == self.artifacts and not changes and not self._is_broken:
+        is_changed = artifacts != self.artifacts or nodes != self._nodes
+        if not is_changed and not self._is_broken:
             return
+        changes = describe_changes(self._nodes, nodes)
+        changes = changes or ("the settings changed" if is_changed else "nothing changed")
         try:
             self.prepare(artifacts)
             running.reload()
         except FloeError as problem:
             self._fail(problem)
             return
-        self._console.note(f"Compiled again: {changes or 'the settings changed'}; reloaded.")
+        self._console.note(f"Compiled again: {changes}; reloaded.")
         self.artifacts, self._nodes, self._is_broken = artifacts, nodes, False
 
     def _read_nodes(self) -> dict[tuple[str, str, str], Node]:

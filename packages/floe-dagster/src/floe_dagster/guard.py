@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterable
 
-_PATIENCE_SECONDS = 15.0
+_PATIENCE_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 
 
