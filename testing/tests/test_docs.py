@@ -133,7 +133,7 @@ NOT_EXECUTED = ("make ", ". .venv/bin/activate", "pip install ", "dagster dev")
 DEV = """
 floe() {
   if [ "$1" != dev ]; then command floe "$@"; return; fi
-  coproc SERVER { command floe "$@" --port 0; }
+  coproc SERVER { exec floe "$@" --port 0; }
   local pid=$SERVER_PID line
   read -r line <&"${SERVER[0]}"
   kill -TERM "$pid"

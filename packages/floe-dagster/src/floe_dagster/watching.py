@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floe_core.compiler.load import Loaded
+from floe_core.errors import ServiceUnavailableError
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dbt import project
 
@@ -72,8 +73,11 @@ Wait = Callable[[float], bool]
 
 @contextmanager
 def watch(inputs: Inputs) -> Iterator[Wait]:
-    """Watch inputs in the background; changes that come close together count as one."""
-    changes: queue.SimpleQueue[None] = queue.SimpleQueue()
+    """Watch inputs in the background; changes that come close together count as one.
+
+    Waiting raises `ServiceUnavailableError` where the operating system watches no more files.
+    """
+    changes: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
     stop = threading.Event()
     threads = [
         threading.Thread(
@@ -90,11 +94,16 @@ def watch(inputs: Inputs) -> Iterator[Wait]:
 
     def wait(seconds: float) -> bool:
         try:
-            changes.get(timeout=seconds)
+            found = [changes.get(timeout=seconds)]
         except queue.Empty:
             return False
         while not changes.empty():
-            changes.get()
+            found.append(changes.get())
+        for problem in filter(None, found):
+            raise ServiceUnavailableError(
+                f"changes of files cannot be watched: {problem}",
+                help="Set WATCHFILES_FORCE_POLLING=1 to look at the files again and again instead.",
+            )
         return True
 
     try:
@@ -109,19 +118,22 @@ def _listen(
     paths: frozenset[Path],
     inputs: Inputs,
     recursive: bool,
-    changes: queue.SimpleQueue[None],
+    changes: queue.SimpleQueue[Exception | None],
     stop: threading.Event,
 ) -> None:
     import watchfiles
 
-    for _ in watchfiles.watch(
-        *paths,
-        watch_filter=lambda _change, path: inputs.hold(Path(path)),
-        debounce=_DEBOUNCE_MILLISECONDS,
-        step=_QUIET_MILLISECONDS,
-        rust_timeout=_STOP_MILLISECONDS,
-        stop_event=stop,
-        recursive=recursive,
-        raise_interrupt=False,
-    ):
-        changes.put(None)
+    try:
+        for _ in watchfiles.watch(
+            *paths,
+            watch_filter=lambda _change, path: inputs.hold(Path(path)),
+            debounce=_DEBOUNCE_MILLISECONDS,
+            step=_QUIET_MILLISECONDS,
+            rust_timeout=_STOP_MILLISECONDS,
+            stop_event=stop,
+            recursive=recursive,
+            raise_interrupt=False,
+        ):
+            changes.put(None)
+    except (OSError, RuntimeError) as problem:
+        changes.put(problem)
