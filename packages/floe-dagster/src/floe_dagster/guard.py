@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterable
 
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 60.0  # a run that is at work is cancelled meanwhile
 _POLL_SECONDS = 0.1
 
 
