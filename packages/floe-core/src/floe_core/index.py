@@ -70,6 +70,10 @@ class Node:
     """Of a microbatch model: `hour`, `day`, `month` or `year`."""
     begin: str | None = None
     """Of a microbatch model: start of its first batch, in ISO 8601."""
+    patch_path: str | None = None
+    """File that describes the node and its columns, as `package://path`."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Configuration that the project sets and that has no field of its own here."""
 
     @property
     def asset_key(self) -> tuple[str, ...]:
@@ -105,6 +109,8 @@ class ProjectIndex:
     """Hash of everything that the parse read; equal hashes mean an equal index."""
     nodes: dict[str, Node]
     """By unique id, sorted by it. Disabled nodes are absent."""
+    macros: dict[str, str] = field(default_factory=dict)
+    """SHA-1 of each macro of the project, by name, and of all macros of each package."""
 
     def children(self) -> dict[str, list[str]]:
         """Map each unique id to the unique ids of its direct children, sorted."""

@@ -10,7 +10,7 @@ import orjson
 
 from floe_core.index import Column, Node, ProjectIndex
 
-VERSION = 1
+VERSION = 2
 """Version of the file; a file of another version is not read."""
 
 

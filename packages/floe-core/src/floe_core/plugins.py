@@ -105,6 +105,9 @@ class LocatedTransform:
         models: Paths and globs relative to `project` that narrow it; empty for no narrowing.
         select: Selection that narrows it, in the syntax of the plugin's tool.
         entry: Function that it calls, as `module:function`.
+        origins: Where `name`, `project`, `select` and each of `models` came from: the path of a
+            field below the transform, or a file below the project root, under its key `name`.
+            What was found by looking around has no entry.
     """
 
     name: str
@@ -112,6 +115,9 @@ class LocatedTransform:
     models: tuple[str, ...] = ()
     select: str | None = None
     entry: str | None = None
+    origins: Mapping[tuple[str | int, ...], tuple[str | int, ...] | str] = field(
+        default_factory=dict, compare=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

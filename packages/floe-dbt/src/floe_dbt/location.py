@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from floe_core.diagnostics import near_miss
+from floe_core.diagnostics import FieldPath, near_miss
 from floe_core.plugins import Finding, LocatedTransform
 from floe_core.schemas.floe import Transform
 from floe_dbt import paths, project
@@ -75,8 +76,24 @@ def _in_project(
     name = transform.name or found.name
     if name is None:
         return None, [_nameless(transform, at)]
-    located = LocatedTransform(name, at, tuple(models), transform.select or select)
+    origins = _origins(transform, at, len(models))
+    located = LocatedTransform(name, at, tuple(models), transform.select or select, origins)
     return located, _model_findings(transform, found)
+
+
+def _origins(transform: Transform, at: str, models: int) -> dict[FieldPath, FieldPath | str]:
+    """Where each fact about a placed transform came from; see `LocatedTransform`."""
+    project_file = (PurePosixPath(at) / PROJECT_FILE).as_posix()
+    origins: dict[FieldPath, FieldPath | str] = {
+        ("name",): ("name",) if transform.name is not None else project_file,
+        ("select",): ("select",) if transform.select is not None else ("name",),
+    }
+    if _key(transform):
+        origins["project",] = _key(transform)
+    for number in range(models):
+        is_written = number < len(transform.models)
+        origins["models", number] = ("models", number, "path") if is_written else ("path",)
+    return origins
 
 
 def _key(transform: Transform) -> tuple[str, ...]:
@@ -161,6 +178,7 @@ def _models_below(
     located, findings = _in_project(transform.model_copy(update={"models": ()}), root, ".", models)
     if located is None:
         return None, findings
+    located = replace(located, origins=_origins(transform, ".", len(models)))
     files = project.read_at(root, ".").node_files()
     where = "the dbt project beside floe.yaml"
     if not paths.matching(files, inside):

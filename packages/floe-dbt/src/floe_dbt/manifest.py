@@ -59,7 +59,39 @@ def read_index(
         dbt_version=metadata["dbt_version"],
         inputs_hash=inputs_hash,
         nodes={node.unique_id: node for node in nodes},
+        macros=_macros(document["macros"], metadata["project_name"]),
     )
+
+
+def _macros(macros: Mapping[str, Any], project: str) -> dict[str, str]:
+    """Hash of each macro of the project, and of all macros of each package together."""
+    own: dict[str, str] = {}
+    packages: dict[str, list[str]] = {}
+    for row in sorted(macros.values(), key=lambda row: str(row["unique_id"])):
+        if row["package_name"] == project:
+            own[row["name"]] = _sha1(row["macro_sql"])
+        elif row["package_name"] != "dbt":
+            packages.setdefault(f"package {row['package_name']}", []).append(row["macro_sql"])
+    return own | {name: _sha1("".join(texts)) for name, texts in packages.items()}
+
+
+def _sha1(text: str | None) -> str:
+    return hashlib.sha1((text or "").encode()).hexdigest()
+
+
+_HAVE_FIELDS = frozenset(
+    {"alias", "database", "enabled", "group", "materialized", "meta", "schema", "severity", "tags"}
+)
+
+
+def _config(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the project configures, as dbt rendered it; defaults are left out."""
+    rendered = row.get("config") or {}
+    return {
+        key: rendered[key]
+        for key in sorted(row.get("unrendered_config") or ())
+        if key in rendered and key not in _HAVE_FIELDS
+    }
 
 
 def _nodes(document: Mapping[str, Any], folder: Path) -> Iterator[Node]:
@@ -101,6 +133,8 @@ def _common(row: Mapping[str, Any]) -> dict[str, Any]:
         "tags": tuple(row.get("tags") or ()),
         "meta": config.get("meta") or row.get("meta") or {},
         "depends_on": tuple(sorted(set((row.get("depends_on") or {}).get("nodes") or ()))),
+        "patch_path": row.get("patch_path"),
+        "config": _config(row),
     }
 
 
@@ -139,7 +173,7 @@ def _batches(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _code_version(row: Mapping[str, Any], folder: Path) -> str:
     if row["resource_type"] != "seed":
-        return hashlib.sha1((row.get("raw_code") or "").encode()).hexdigest()
+        return _sha1(row.get("raw_code"))
     checksum = row["checksum"]
     if checksum["name"] != "path":
         return str(checksum["checksum"])
@@ -186,7 +220,7 @@ def _test(row: Mapping[str, Any]) -> Node:
         attached_node=row.get("attached_node"),
         column_name=row.get("column_name"),
         test_name=metadata.get("name"),
-        code_version=hashlib.sha1((row.get("raw_code") or "").encode()).hexdigest(),
+        code_version=_sha1(row.get("raw_code")),
     )
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from floe_core.compiler.control_plane import control_plane
 from floe_core.compiler.enforce import Enforced
+from floe_core.compiler.governance import SpecFile
 from floe_core.compiler.inspect import Inspected, target_name
 from floe_core.compiler.not_yet import secret_backends
 from floe_core.compiler.resolve import Resolved
@@ -226,19 +227,12 @@ def _observability(resolved: Resolved) -> Observability:
     platform = resolved.platform.observability
     product = resolved.floe.observability
     tracing = platform.tracing if platform else None
-    metrics = platform.metrics if platform else None
     lineage = platform.lineage if platform else None
     logging = platform.logging if platform else None
-
-    def is_on(signal: str, section: object) -> bool:
-        switch = getattr(product, signal, None)
-        is_offered = bool(getattr(section, "enabled", False))
-        return is_offered and (switch is None or bool(switch.enabled))
-
     return Observability(
-        traces=is_on("tracing", tracing),
-        metrics=is_on("metrics", metrics),
-        lineage=is_on("lineage", lineage),
+        traces=signal(resolved, "tracing").is_on,
+        metrics=signal(resolved, "metrics").is_on,
+        lineage=signal(resolved, "lineage").is_on,
         otlp_endpoint=tracing.endpoint if tracing else None,
         lineage_endpoint=lineage.endpoint if lineage else None,
         attributes=product.attributes if product else {},
@@ -249,6 +243,25 @@ def _observability(resolved: Resolved) -> Observability:
         log_level=logging.level if logging else None,
         log_format=logging.format if logging else None,
     )
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Whether a signal is emitted, and which file says so; None when neither speaks of it."""
+
+    is_on: bool
+    decided_by: SpecFile | None
+
+
+def signal(resolved: Resolved, name: str) -> Signal:
+    """Whether the platform offers a signal and the product does not turn it off."""
+    section = getattr(resolved.platform.observability, name, None)
+    switch = getattr(resolved.floe.observability, name, None)
+    if section is None:
+        return Signal(False, None)
+    if section.enabled and switch is not None and not switch.enabled:
+        return Signal(False, "floe")
+    return Signal(section.enabled, "platform")
 
 
 def _plugins(resolved: Resolved) -> CompiledPlugins:

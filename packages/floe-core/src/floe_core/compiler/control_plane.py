@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from floe_core.compiler.governance import SpecFile
 from floe_core.compiler.load import Loaded, load
 from floe_core.compiler.request import CompileRequest
 from floe_core.diagnostics import Report, display_path
@@ -17,11 +18,17 @@ def control_plane(
     platform: PlatformSpec | None, product: FloeSpec | None
 ) -> CompiledControlPlane | None:
     """The platform's control plane; the product's own where the platform names none."""
-    if platform is not None and platform.control_plane is not None:
-        return CompiledControlPlane(**platform.control_plane.model_dump())
-    if product is not None and product.control_plane is not None:
-        return CompiledControlPlane(**product.control_plane.model_dump())
-    return None
+    named = {"platform": platform, "floe": product}[control_plane_file(platform, product)]
+    if named is None or named.control_plane is None:
+        return None
+    return CompiledControlPlane(**named.control_plane.model_dump())
+
+
+def control_plane_file(platform: PlatformSpec | None, product: FloeSpec | None) -> SpecFile:
+    """The file whose control plane counts."""
+    is_of_platform = platform is not None and platform.control_plane is not None
+    is_of_product = product is not None and product.control_plane is not None
+    return "floe" if is_of_product and not is_of_platform else "platform"
 
 
 def find_control_plane(request: CompileRequest) -> CompiledControlPlane:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floe_core.compiler.request import CompileRequest
+from floe_core.environment_variables import FLOE_PLATFORM_FILE
 
 LOCAL = "local"
 SYSTEM_PLATFORM_FILE = Path("/etc/floe/platform.yaml")
@@ -22,12 +23,14 @@ class PlatformChoice:
         searched: Every place that was looked at, in order.
         is_from_variable: Whether the variable `FLOE_PLATFORM_FILE` named it.
         is_pointer: Whether `platform.manifest` of floe.yaml named it.
+        reason: Why it is this one, in words.
     """
 
     path: Path | None
     searched: tuple[Path, ...]
     is_from_variable: bool = False
     is_pointer: bool = False
+    reason: str = ""
 
 
 def find_platform_file(request: CompileRequest, pointer: str | None) -> PlatformChoice:
@@ -39,21 +42,28 @@ def find_platform_file(request: CompileRequest, pointer: str | None) -> Platform
     """
     asked = request.wanted_platform_file
     if asked is not None:
-        return PlatformChoice(asked, (asked,), is_from_variable=request.platform_file is None)
+        from_variable = request.platform_file is None
+        how = f"the variable {FLOE_PLATFORM_FILE}" if from_variable else "--platform"
+        return PlatformChoice(
+            asked, (asked,), is_from_variable=from_variable, reason=f"named by {how}"
+        )
     environment = request.wanted_environment or LOCAL
     searched: list[Path] = []
     for path in _by_environment(request.root, environment):
         searched.append(path)
         if os.path.lexists(path):
-            return PlatformChoice(path, tuple(searched))
+            reason = f"the first file for environment `{environment}`"
+            return PlatformChoice(path, tuple(searched), reason=reason)
     if pointer is not None:
         path = request.root / pointer.replace("{env}", environment)
-        return PlatformChoice(path, (*searched, path), is_pointer=True)
+        reason = "named by `platform.manifest` of floe.yaml"
+        return PlatformChoice(path, (*searched, path), is_pointer=True, reason=reason)
     for path in _beside_or_above(request.root):
         searched.append(path)
         if os.path.lexists(path):
-            return PlatformChoice(path, tuple(searched))
-    return PlatformChoice(None, tuple(searched))
+            reason = "the first file for any environment"
+            return PlatformChoice(path, tuple(searched), reason=reason)
+    return PlatformChoice(None, tuple(searched), reason="no file was found")
 
 
 def _by_environment(root: Path, environment: str) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from floe_core.compiler.inspect import Inspected, enumerate_names
 from floe_core.compiler.resolve import Resolved
 from floe_core.diagnostics import Report
-from floe_core.index import ProjectIndex
+from floe_core.index import Node, ProjectIndex
 from floe_core.schemas.artifacts import ColumnClassification, EnforcementResult
 
 COVERAGE = "FLOE-P002"
@@ -25,16 +25,19 @@ class Enforced:
         inspected: The product with what is in its projects.
         result: What was judged; None when no policy asks for anything, or the level is `off`.
         classifications: What `meta.floe` says, by model, then by column.
+        classified: The node of each of these models, with the index that it is in.
     """
 
     inspected: Inspected
     result: EnforcementResult | None
     classifications: Mapping[str, Mapping[str, ColumnClassification]]
+    classified: Mapping[str, tuple[ProjectIndex, Node]]
 
 
 def enforce(inspected: Inspected, report: Report) -> Enforced:
     """Judge the quality gates, and read the classifications of columns."""
-    return Enforced(inspected, _judge(inspected, report), _classifications(inspected, report))
+    result = _judge(inspected, report)
+    return Enforced(inspected, result, *_classifications(inspected, report))
 
 
 def _judge(inspected: Inspected, report: Report) -> EnforcementResult | None:
@@ -100,8 +103,9 @@ def _report_coverage(
 
 def _classifications(
     inspected: Inspected, report: Report
-) -> dict[str, dict[str, ColumnClassification]]:
+) -> tuple[dict[str, dict[str, ColumnClassification]], dict[str, tuple[ProjectIndex, Node]]]:
     found: dict[str, dict[str, ColumnClassification]] = {}
+    nodes: dict[str, tuple[ProjectIndex, Node]] = {}
     for index in inspected.indexes:
         for node in index.nodes.values():
             if node.resource_type not in {"model", "seed", "snapshot"}:
@@ -115,7 +119,8 @@ def _classifications(
                     _report_classification(inspected, index, node.name, column.name, report)
             if columns:
                 found[node.name] = columns
-    return dict(sorted(found.items()))
+                nodes[node.name] = (index, node)
+    return dict(sorted(found.items())), nodes
 
 
 def _classification(meta: Mapping[str, object]) -> ColumnClassification:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from floe_core.compiler.validation import value_at
 from floe_core.diagnostics import FieldPath, Report
@@ -21,6 +21,10 @@ from floe_core.schemas.platform import PlatformSpec
 if TYPE_CHECKING:
     from floe_core.compiler.load import Loaded
 
+SpecFile = Literal["floe", "platform"]
+SHARED: tuple[SpecFile, ...] = ("platform", "floe")
+"""The files that say how strict the product is."""
+
 WEAKENED = "FLOE-P001"
 DEFAULT_LEVEL: PolicyLevel = "warn"
 
@@ -31,6 +35,8 @@ class MergedGovernance:
 
     governance: Governance
     quality_gates: QualityGates | None
+    chosen: Mapping[FieldPath, tuple[SpecFile, ...]]
+    """Which file says what holds, by key below `governance`; both when they agree."""
 
 
 def _by_order(*words: str) -> Callable[[Any], int]:
@@ -56,9 +62,10 @@ def merge_governance(
     product = floe.governance or ProductGovernance()
     wanted = product.model_dump(exclude_none=True)
     merged: dict[FieldPath, Any] = {}
-    for path, strictness in _STRICTNESS.items():
+    chosen: dict[FieldPath, tuple[SpecFile, ...]] = {}
+    for path, rank in _STRICTNESS.items():
         ours, theirs = value_at(wanted, path), value_at(floor, path)
-        if ours is not None and theirs is not None and strictness(ours) < strictness(theirs):
+        if ours is not None and theirs is not None and rank(ours) < rank(theirs):
             report.add(
                 loaded.floe_source.diagnostic(
                     WEAKENED,
@@ -67,8 +74,13 @@ def merge_governance(
                     help=f"write `{_word(theirs)}` or stricter, or leave it out",
                 )
             )
-        candidates = [value for value in (ours, theirs) if value is not None]
-        merged[path] = max(candidates, key=strictness) if candidates else None
+        candidates = {
+            file: value
+            for file, value in zip(SHARED, (theirs, ours), strict=True)
+            if value is not None
+        }
+        merged[path] = max(candidates.values(), key=rank) if candidates else None
+        chosen[path] = tuple(file for file, value in candidates.items() if value == merged[path])
     coverage = merged[("quality_gates", "minimum_test_coverage")]
     block = merged[("quality_gates", "block_on_failure")]
     gates = None
@@ -85,7 +97,20 @@ def merge_governance(
             emit_classification_lineage=product.emit_classification_lineage,
         ),
         gates,
+        chosen,
     )
+
+
+def strictness(path: FieldPath, value: Any) -> float:
+    """How strict a value of a shared key is; what is not set is as lenient as can be."""
+    if value is None:
+        return float("-inf") if path == ("data_retention_days",) else 0
+    return _STRICTNESS[path](value)
+
+
+def is_ranked(path: FieldPath) -> bool:
+    """Whether values of a key below `governance` are more or less strict."""
+    return path in _STRICTNESS
 
 
 def _word(value: object) -> str:

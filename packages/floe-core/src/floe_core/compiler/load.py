@@ -35,6 +35,7 @@ class Loaded:
         platform: The spec of platform.yaml; None when there is none, or it is too broken.
         platform_source: Where its values stand; None when there is no file.
         content_hash: Hash of both files' bytes.
+        choice: How the platform file was chosen.
     """
 
     request: CompileRequest
@@ -43,6 +44,7 @@ class Loaded:
     platform: PlatformSpec | None
     platform_source: Source | None
     content_hash: str
+    choice: PlatformChoice
 
 
 def load(request: CompileRequest, report: Report) -> Loaded:
@@ -75,6 +77,7 @@ def load(request: CompileRequest, report: Report) -> Loaded:
         platform,
         platform_source,
         _hash(request.floe_file, platform_source.path if platform_source else None),
+        choice,
     )
 
 

@@ -33,6 +33,9 @@ STAGES: tuple[Stage, ...] = (load, resolve, inspect, enforce, build, generate)
 CHECKS: tuple[Stage, ...] = (load, resolve)
 """The stages of `floe validate`: the files and the file system, without dbt."""
 
+IN_MEMORY: tuple[Stage, ...] = (load, resolve, inspect, enforce, build)
+"""All but writing: what a compile would come to."""
+
 _WRITES = frozenset({generate})
 
 

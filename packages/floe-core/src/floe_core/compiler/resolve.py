@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,16 @@ from floe_core.compiler.transforms import PlacedTransform, place_transforms
 from floe_core.compiler.validation import is_left_out
 from floe_core.diagnostics import (
     Diagnostic,
+    FieldPath,
     Report,
     did_you_mean,
 )
+from floe_core.environment_variables import FLOE_ENV
 from floe_core.errors import PluginError
 from floe_core.plugins import (
     ComputeTarget,
 )
+from floe_core.provenance import Origin, in_file, leaves
 from floe_core.schemas.artifacts import (
     EnvironmentCategory,
     NamedCatalog,
@@ -46,6 +49,7 @@ from floe_core.schemas.platform import (
     ComputeProfile,
     LocalStorage,
     PlatformSpec,
+    StorageProfile,
 )
 from floe_core.source import Source
 
@@ -68,13 +72,18 @@ class Resolved:
     Attributes:
         loaded: The files.
         floe: The spec of floe.yaml.
-        platform: The spec of the platform, built-in parts included.
+        platform: The spec of the platform, built-in parts included; paths are relative to the
+            project root.
         environment: Name of the environment.
         category: Its category.
         profiles: The platform entries that the product uses.
         target: The plugin for the product's compute.
         transforms: The transforms, in the order of floe.yaml.
         governance: The platform's floor, made stricter by the product.
+        environment_origin: What chose the environment.
+        built_in: Sections of the platform that are the built-in ones.
+        moved: Paths of files as they are written in the platform file, where that is not how
+            `platform` has them, by field path.
     """
 
     loaded: Loaded
@@ -86,12 +95,15 @@ class Resolved:
     target: ComputeTarget
     transforms: tuple[PlacedTransform, ...]
     governance: MergedGovernance
+    environment_origin: Origin
+    built_in: frozenset[str]
+    moved: Mapping[FieldPath, str]
 
 
 def resolve(loaded: Loaded, report: Report) -> Resolved | None:
     """Resolve what the files refer to; None when too much is wrong to go on."""
-    environment = _environment(loaded, report)
-    platform = _effective_platform(loaded, environment)
+    environment, environment_origin = _environment(loaded, report)
+    platform, built_in = _effective_platform(loaded, environment)
     placed: tuple[PlacedTransform, ...] = ()
     if loaded.floe is not None:
         placed = place_transforms(loaded, loaded.floe, report)
@@ -106,6 +118,7 @@ def resolve(loaded: Loaded, report: Report) -> Resolved | None:
     if loaded.floe is None:
         return None
     governance = merge_governance(loaded, loaded.floe, platform, report)
+    written, platform = platform, _located(loaded, platform, built_in)
     profiles = _profiles(loaded, loaded.floe, platform, environment, report)
     if not report.has_errors:
         warn_of_idle_sections(loaded, report)
@@ -127,10 +140,14 @@ def resolve(loaded: Loaded, report: Report) -> Resolved | None:
         target,
         placed,
         governance,
+        environment_origin,
+        built_in,
+        _moved(written, platform),
     )
 
 
-def _environment(loaded: Loaded, report: Report) -> str:
+def _environment(loaded: Loaded, report: Report) -> tuple[str, Origin]:
+    """Choose the environment, and say what chose it."""
     wanted = loaded.request.wanted_environment
     said = loaded.platform.environment if loaded.platform else None
     if wanted and said and wanted != said and loaded.platform_source:
@@ -142,21 +159,67 @@ def _environment(loaded: Loaded, report: Report) -> str:
                 help=f"use `--env {said}`, or name another file with `--platform`",
             )
         )
-    return wanted or said or LOCAL
+    said_there = None
+    if said and loaded.platform_source:
+        said_there = in_file(loaded.platform_source, ("environment",))
+    if wanted:
+        how = "`--env`" if loaded.request.environment else f"the variable {FLOE_ENV}"
+        also = (said_there,) if said_there is not None else ()
+        return wanted, Origin("environment", how, also=also)
+    if said and said_there is not None:
+        return said, replace(said_there, kind="environment", reason="the platform file says so")
+    return LOCAL, Origin("environment", f"nothing chooses another; `{LOCAL}` is the default")
 
 
-def _effective_platform(loaded: Loaded, environment: str) -> PlatformSpec | None:
+def _effective_platform(
+    loaded: Loaded, environment: str
+) -> tuple[PlatformSpec | None, frozenset[str]]:
+    """The platform with built-in sections for what is absent, and the names of these."""
     platform = loaded.platform
     if environment != LOCAL:
-        return platform
+        return platform, frozenset()
     if platform is None:
-        return BUILT_IN_PLATFORM if loaded.platform_source is None else None
+        is_absent = loaded.platform_source is None
+        return BUILT_IN_PLATFORM if is_absent else None, BUILT_IN_PLATFORM.model_fields_set
     absent = {
         section: getattr(BUILT_IN_PLATFORM, section)
         for section in ("storage", "catalogs", "compute")
         if not getattr(platform, section)
     }
-    return platform.model_copy(update=absent)
+    return platform.model_copy(update=absent), frozenset(absent)
+
+
+def _located(loaded: Loaded, platform: PlatformSpec, built_in: Set[str]) -> PlatformSpec:
+    """The platform with the paths of files relative to the project root."""
+    move = partial(_relative_to_root, loaded)
+    located: dict[str, Any] = {}
+    if "storage" not in built_in:
+        located["storage"] = {
+            name: _place_storage(storage, move) for name, storage in platform.storage.items()
+        }
+    if "compute" not in built_in:
+        located["compute"] = {
+            name: _place_compute(compute, move) for name, compute in platform.compute.items()
+        }
+    return platform.model_copy(update=located)
+
+
+def _place_storage(storage: StorageProfile, move: Callable[[str], str]) -> StorageProfile:
+    if isinstance(storage, LocalStorage):
+        return storage.model_copy(update={"path": move(storage.path)})
+    return storage
+
+
+def _place_compute(compute: ComputeProfile, move: Callable[[str], str]) -> ComputeProfile:
+    """Only the engine's plugin knows which of its properties are paths."""
+    target = plugins.compute_target(compute.type)
+    return compute if target is None else target.relocate(compute, move)
+
+
+def _moved(written: PlatformSpec, located: PlatformSpec) -> dict[FieldPath, str]:
+    now = dict(leaves(located.model_dump(mode="json")))
+    before = leaves(written.model_dump(mode="json"))
+    return {path: value for path, value in before if now.get(path) != value}
 
 
 def _check_layers(loaded: Loaded, platform: PlatformSpec, report: Report) -> None:
@@ -196,16 +259,10 @@ def _profiles(
     if target is None or not target.is_installed():
         report_no_adapter(loaded, floe.profiles.compute, compute.type, target, report)
         return None
-    storage_profile = _place_storage(loaded, storage)
     return Profiles(
-        storage=NamedStorage(name=floe.profiles.storage, profile=storage_profile)
-        if storage_profile
-        else None,
+        storage=NamedStorage(name=floe.profiles.storage, profile=storage) if storage else None,
         catalog=NamedCatalog(name=floe.profiles.catalog, profile=catalog) if catalog else None,
-        compute=NamedCompute(
-            name=floe.profiles.compute,
-            profile=target.relocate(compute, partial(_relative_to_root, loaded)),
-        ),
+        compute=NamedCompute(name=floe.profiles.compute, profile=compute),
     )
 
 
@@ -262,11 +319,3 @@ def _relative_to_root(loaded: Loaded, path: str) -> str:
         return path
     absolute = os.path.join(os.path.dirname(os.path.abspath(loaded.platform_source.path)), path)  # noqa: PTH100, PTH118, PTH120 - keeps links
     return Path(os.path.relpath(absolute, loaded.request.root)).as_posix()
-
-
-def _place_storage(loaded: Loaded, storage: Any) -> Any:
-    """A storage with its folder relative to the project root, as the built-in one is already."""
-    is_built_in = any(storage is entry for entry in BUILT_IN_PLATFORM.storage.values())
-    if isinstance(storage, LocalStorage) and not is_built_in:
-        return storage.model_copy(update={"path": _relative_to_root(loaded, storage.path)})
-    return storage

@@ -79,7 +79,7 @@ def _single_schedule(steps: _Steps) -> None:
     steps.put(("schedules",), [], like=("schedule",))
     steps.move(("schedule",), ("schedules", 0))
     if isinstance(schedule, dict) and steps.get(("schedules", 0, "name")) is None:
-        steps.put(("schedules", 0, "name"), _THE_SCHEDULE, like=("schedules", 0))
+        steps.put(("schedules", 0, "name"), _THE_SCHEDULE)
 
 
 def _flat_observability(steps: _Steps) -> None:
@@ -216,10 +216,10 @@ class _Steps:
         if place is not None:
             self.source.places[(*origin, key)] = place
 
-    def put(self, path: FieldPath, value: Any, *, like: FieldPath) -> None:
-        """Write a value that stands in the file where `like` stands."""
+    def put(self, path: FieldPath, value: Any, *, like: FieldPath | None = None) -> None:
+        """Write a value that stands in the file where `like` stands, or nowhere."""
         self._insert(path, value)
-        place = self.source.places.get(like)
+        place = self.source.places.get(like) if like is not None else None
         if place is not None:
             self.source.places[path] = place
 
