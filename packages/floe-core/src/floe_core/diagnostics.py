@@ -95,14 +95,19 @@ class Diagnostic:
     def _excerpt(self) -> list[str]:
         if self.position is None or self.source is None:
             return []
-        number = f"{self.position.line:>5}"
-        shown, start, length = _clip(self.source, self.position)
-        padding = "".join("\t" if c == "\t" else " " * _width(c) for c in shown[:start])
-        mark = "^" * max(1, sum(_width(c) for c in shown[start : start + length]))
-        return [f"{number} | {shown}", f"{' ' * 5} | {padding}{mark}"]
+        return excerpt(self.source, self.position)
 
 
 _WIDEST_EXCERPT = 160
+
+
+def excerpt(source: str, position: Position) -> list[str]:
+    """A source line with its number, and a line of carets below the position."""
+    number = f"{position.line:>5}"
+    shown, start, length = _clip(source, position)
+    padding = "".join("\t" if c == "\t" else " " * _width(c) for c in shown[:start])
+    mark = "^" * max(1, sum(_width(c) for c in shown[start : start + length]))
+    return [f"{number} | {shown}", f"{' ' * 5} | {padding}{mark}"]
 
 
 def _width(character: str) -> int:

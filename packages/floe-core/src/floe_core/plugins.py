@@ -282,6 +282,19 @@ class ProjectExecutor(Protocol):
         """
         ...
 
+    def reuse(self, project: Path, other: Path) -> str | None:
+        """Let a project use what `fetch` has fetched for another copy of it.
+
+        Args:
+            project: Absolute folder of a project for which nothing has been fetched.
+            other: Absolute folder of the copy.
+
+        Returns:
+            Why it cannot: the two declare different things, or nothing has been fetched. None when
+            it can, or nothing is needed.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Property:

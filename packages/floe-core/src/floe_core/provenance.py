@@ -93,7 +93,7 @@ class Leaf:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as data; the keys are stable."""
-        return {"field": self.field, "value": self.value, **self.origin.to_dict()}
+        return {"field": self.field, "value": self.value, "origin": self.origin.to_dict()}
 
 
 def leaves(data: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath, Any]]:

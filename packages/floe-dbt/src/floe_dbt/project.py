@@ -216,6 +216,36 @@ def stale_packages(project: Project) -> list[str]:
     return sorted(stale)
 
 
+def reuse_packages(folder: Path, other: Path) -> str | None:
+    """Link to the packages of another copy of a project; returns why that cannot be done.
+
+    Packages with a `local:` path are those of this copy.
+    """
+    found = read(folder)
+    if not found.declared_packages() or found.packages_folder.exists():
+        return None
+    try:
+        copy = read(other)
+    except ProjectFileError:
+        return "it does not exist here"
+    if copy.declared_packages() != found.declared_packages():
+        return "it declares other packages than here"
+    if copy.locked_packages() != found.locked_packages():
+        return "its package-lock.yml is another than here"
+    if missing_packages(copy):
+        return "its packages are not installed here"
+    found.packages_folder.mkdir(parents=True)
+    local = {
+        os.path.realpath(other / entry["local"]): folder / entry["local"]
+        for entry in found.declared_packages()
+        if isinstance(entry.get("local"), str)
+    }
+    for package in copy.packages_folder.iterdir():
+        target = package.resolve()
+        (found.packages_folder / package.name).symlink_to(local.get(str(target), target))
+    return None
+
+
 def _identity(entry: dict[str, Any]) -> str | None:
     """What tells a package from others: its name on the hub, its URL or its folder."""
     for key in ("package", "git", "local", "tarball", "private"):

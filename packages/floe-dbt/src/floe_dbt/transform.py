@@ -49,6 +49,10 @@ class DbtTransformExecutor:
             return None
         return DbtCore().deps(invocation(request)).error
 
+    def reuse(self, project: Path, other: Path) -> str | None:
+        """Link to the packages that are installed for another copy of the project."""
+        return projects.reuse_packages(project, other)
+
 
 if TYPE_CHECKING:
     _: type[ProjectExecutor] = DbtTransformExecutor

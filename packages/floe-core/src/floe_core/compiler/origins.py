@@ -7,20 +7,22 @@ test over fully filled files finds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from floe_core.compiler.build import Built, signal
 from floe_core.compiler.control_plane import control_plane_file
 from floe_core.compiler.governance import SHARED
-from floe_core.compiler.request import FLOE_FILE
+from floe_core.compiler.pipeline import IN_MEMORY, check, run_stages
+from floe_core.compiler.request import FLOE_FILE, CompileRequest
 from floe_core.compiler.transforms import PlacedTransform
 from floe_core.compiler.validation import value_at
-from floe_core.diagnostics import FieldPath, Report, field_name
+from floe_core.diagnostics import Diagnostic, FieldPath, Report, field_name
 from floe_core.environment_variables import SOURCE_DATE_EPOCH
 from floe_core.index import Node, ProjectIndex
-from floe_core.provenance import Leaf, Origin, in_file, leaves
+from floe_core.provenance import Leaf, Origin, find, in_file, leaves
 from floe_core.source import Source, read_source
 
 File = Literal["floe", "platform"]
@@ -69,11 +71,41 @@ _SECTION_OF = {"storage": "storage", "catalog": "catalogs", "compute": "compute"
 _TITLES: Mapping[File, str] = {"floe": FLOE_FILE, "platform": "platform.yaml"}
 
 
+def explain(
+    request: CompileRequest, field: str | None = None
+) -> tuple[Sequence[Leaf], tuple[Diagnostic, ...]]:
+    """Compile in memory, and say where one field came from, or every field that has a value.
+
+    Args:
+        request: What to compile; the artifacts on disk stay as they are.
+        field: A path such as `transforms.bronze.layer`; of a section, all that is in it.
+
+    Raises:
+        CompileError: if the files are wrong.
+        UsageError: if the artifacts have no such field.
+    """
+    outcome = run_stages(IN_MEMORY, request)
+    check(outcome)
+    built: Built = outcome.value
+    traced = trace(built)
+    found = list(traced) if field is None else find(traced, document(built), field)
+    if len(found) != 1:
+        found = [leaf for leaf in found if leaf.origin.kind != "unset"]
+    return found, outcome.diagnostics
+
+
+def document(built: Built) -> dict[str, Any]:
+    """The artifacts as data; fields without a value are there, and are None."""
+    return built.artifacts.model_dump(mode="json")
+
+
 def trace(built: Built) -> tuple[Leaf, ...]:
-    """Every value of the artifacts with its origin, in the order of the artifacts."""
-    document = built.artifacts.model_dump(mode="json", exclude_none=True)
+    """Every field of the artifacts with its origin, in the order of the artifacts."""
     tracer = _Tracer(built)
-    return tuple(Leaf(path, value, tracer.origin(path)) for path, value in leaves(document))
+    return tuple(
+        Leaf(path, value, _UNSET if value is None else tracer.origin(path))
+        for path, value in leaves(document(built))
+    )
 
 
 class _Tracer:
@@ -92,7 +124,7 @@ class _Tracer:
             ("dbt_manifest_path",): self._of_the_only_project,
             ("dbt_project_path",): self._of_the_only_project,
             ("dbt_profiles_path",): lambda _: _GENERATED,
-            ("dbt_vars",): lambda _: Origin("option", "given with `--vars`"),
+            ("dbt_vars",): lambda path: _VARS if path[1:] else _NO_VARS,
             ("identity",): self._identity,
             ("profiles",): self._profile,
             ("governance",): lambda path: self._policy(path[1:]),
@@ -124,7 +156,7 @@ class _Tracer:
             primary = (*path[:2], "primary")
             path = primary if primary in source.places else path
         if source is None or path not in source.places:
-            return Origin("default", f"default of `{field_name(path)}` in {_TITLES[file]}")
+            return Origin("default", f"{_TITLES[file]} does not set `{field_name(path)}`")
         moved = self.resolved.moved.get(path) if file == "platform" else None
         reason = f"written as `{moved}`, relative to the file" if moved else ""
         return in_file(source, path, reason=reason)
@@ -150,7 +182,9 @@ class _Tracer:
 
     def _identity(self, path: FieldPath) -> Origin:
         if path[1] == "environment":
-            return self.resolved.environment_origin
+            origin, choice = self.resolved.environment_origin, self.loaded.choice
+            chosen = Origin("file", f"the platform file: {choice.reason}", choice.path)
+            return replace(origin, also=(*origin.also, chosen))
         if self._has("platform", ("environment_category",)):
             return self._copied("platform", ("environment_category",))
         return Origin("environment", f"the category of environment `{self.resolved.environment}`")
@@ -184,7 +218,7 @@ class _Tracer:
         if key in {"dbt_manifest_path", "dbt_profiles_path"}:
             return _GENERATED
         if key == "target" and not self._has("floe", (*at, "target")):
-            return Origin("environment", "the environment, since the transform names no `target`")
+            return Origin("environment", "the transform names no `target`")
         return self._copied("floe", (*at, *path[2:]))
 
     def _made_of(self, transform: PlacedTransform, key: str | int) -> Origin:
@@ -227,16 +261,7 @@ class _Tracer:
             return Origin("default", f"platform.yaml has no `observability.{name}`")
         other: File = "platform" if file == "floe" else "floe"
         also = (self._copied(other, at),) if self._has(other, at) else ()
-        decided = self._copied(file, at)
-        return Origin(
-            decided.kind,
-            decided.reason,
-            decided.file,
-            decided.position,
-            decided.source,
-            decided.field,
-            also,
-        )
+        return replace(self._copied(file, at), also=also)
 
     def _policy(self, path: FieldPath) -> Origin:
         """The stricter of both files; what only one of them says needs no comparison."""
@@ -250,16 +275,8 @@ class _Tracer:
         reason = "both files say the same" if rest else ""
         if others:
             reason = f"stricter than {_TITLES[others[0]]}"
-        decided = self._copied(first, at)
-        return Origin(
-            "policy",
-            reason or f"only {_TITLES[first]} sets it",
-            decided.file,
-            decided.position,
-            decided.source,
-            decided.field,
-            also,
-        )
+        reason = reason or f"only {_TITLES[first]} sets it"
+        return replace(self._copied(first, at), kind="policy", reason=reason, also=also)
 
     def _enforcement(self, path: FieldPath) -> Origin:
         if path[1] == "level":
@@ -321,6 +338,9 @@ def _is_of_column(data: Any, path: FieldPath, node: Node, column: str) -> bool:
     return is_meta and path[0] == f"{node.resource_type}s" and named == [node.name, column]
 
 
+_UNSET = Origin("unset", "neither file sets it, and there is no default")
+_VARS = Origin("option", "given with `--vars`")
+_NO_VARS = Origin("default", "no `--vars` are given")
 _GENERATED = Origin("computed", "where `floe compile` writes it, by environment and project")
 
 
