@@ -175,9 +175,9 @@ def _document(artifacts: CompiledArtifacts) -> dict[str, Any]:
     _drop_repetitions(document, artifacts)
     for path in _NAMED_LISTS:
         parent = _at(document, path[:-1])
-        if isinstance(parent, dict) and isinstance(parent.get(path[-1]), list):
-            items = parent[path[-1]]
-            parent[path[-1]] = {_name(item, number): item for number, item in enumerate(items)}
+        if isinstance(parent, dict) and isinstance(parent.get(str(path[-1])), list):
+            items = parent[str(path[-1])]
+            parent[str(path[-1])] = {_name(item, number): item for number, item in enumerate(items)}
     whole: dict[str, Any] = _with_whole_lists(document)
     return whole
 
@@ -196,9 +196,10 @@ def _with_whole_lists(value: Any) -> Any:
 def _drop_repetitions(document: dict[str, Any], artifacts: CompiledArtifacts) -> None:
     """Remove what 1.1 says elsewhere, and paths that floe makes of the environment's name."""
     profiles = artifacts.profiles
-    if profiles is not None and profiles.compute.profile.type == artifacts.compute.target:
-        if profiles.compute.profile.properties == artifacts.compute.properties:
-            document.pop("compute")
+    said = None if profiles is None else profiles.compute.profile
+    ours = artifacts.compute
+    if said is not None and (said.type, said.properties) == (ours.target, ours.properties):
+        document.pop("compute")
     for transform in document["transforms"]:
         transform.pop("nodes", None)
         if transform.get("dbt_project_path") == transform["path"]:
@@ -451,10 +452,9 @@ def _moved(old: _Owned, new: _Owned) -> Iterator[Change]:
     was, now = old.transform, new.transform
     if (was and was.name) == (now and now.name):
         return
-    for what in ("name", "layer"):
-        had, has = getattr(was, what, None), getattr(now, what, None)
+    for what, key in (("transform", "name"), ("layer", "layer")):
+        had, has = getattr(was, key, None), getattr(now, key, None)
         if had != has:
-            what = "transform" if what == "name" else what
             yield _node_change("~", what, new.node, what, had, has, new.file)
 
 
@@ -516,12 +516,11 @@ def _subject(node: Node) -> str:
 
 def _unified(old: _Owned, new: _Owned, before: Side, after: Side) -> Iterator[str]:
     """The difference of a node's file, where both texts are at hand."""
-    texts = _text(old, before), _text(new, after)
-    if texts[0] is None or texts[1] is None:
+    was, now = _text(old, before), _text(new, after)
+    if was is None or now is None:
         return
     names = f"{old.file} ({before.title})", f"{new.file} ({after.title})"
-    lines = (text.splitlines() for text in texts if text is not None)
-    yield from unified_diff(*lines, *names, lineterm="")
+    yield from unified_diff(was.splitlines(), now.splitlines(), *names, lineterm="")
 
 
 def _text(owned: _Owned, side: Side) -> str | None:

@@ -74,7 +74,7 @@ def command(
             changes = compare(before, after)
     except CompileError as problem:
         for title in getattr(problem, "__notes__", ()):
-            out.problem(f"{title} does not compile:")
+            out.problem(f"In {title}:")
         raise
     finally:
         if status is not None:
@@ -168,9 +168,8 @@ def _line(same: Sequence[Change]) -> str:
     if change.kind in {"governance.stricter", "governance.looser"}:
         text += f" ({change.kind.partition('.')[2]})"
     if len(same) > 1:
-        return (
-            f"{text} ({', '.join(other.subject for other in same[:8])}{', ...' * (len(same) > 8)})"
-        )
+        more = ", ..." if len(same) > 8 else ""
+        return f"{text} ({', '.join(other.subject for other in same[:8])}{more})"
     is_of_file = change.what is None or change.what in _UNSAID
     return f"{text}  {change.file}" if change.file and is_of_file else text
 

@@ -317,9 +317,9 @@ class _Tracer:
             model = self._file(index, node.package_name, node.original_file_path)
             return Origin("dbt", reason, model)
         source = self._source(file)
-        for path in source.places:
-            if path[-1:] == (key,) and _is_of_column(source.data, path, node, column):
-                return in_file(source, path, kind="dbt", reason=reason)
+        for at in source.places:
+            if at[-1:] == (key,) and _is_of_column(source.data, at, node, column):
+                return in_file(source, at, kind="dbt", reason=reason)
         return Origin("dbt", reason, file)
 
     def _file(self, index: ProjectIndex, package: str, path: str) -> Path | None:

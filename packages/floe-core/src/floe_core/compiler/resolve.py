@@ -180,7 +180,9 @@ def _effective_platform(
         return platform, frozenset()
     if platform is None:
         is_absent = loaded.platform_source is None
-        return BUILT_IN_PLATFORM if is_absent else None, BUILT_IN_PLATFORM.model_fields_set
+        return BUILT_IN_PLATFORM if is_absent else None, frozenset(
+            BUILT_IN_PLATFORM.model_fields_set
+        )
     absent = {
         section: getattr(BUILT_IN_PLATFORM, section)
         for section in ("storage", "catalogs", "compute")
