@@ -14,10 +14,15 @@ from typing import Any
 import pytest
 
 from floe_core.compiler.build import Built
+from floe_core.compiler.build import build as stage_build
+from floe_core.compiler.enforce import enforce
+from floe_core.compiler.inspect import Inspected, build_profiles
+from floe_core.compiler.load import load
 from floe_core.compiler.origins import trace
 from floe_core.compiler.pipeline import IN_MEMORY, run_stages
 from floe_core.compiler.request import CompileRequest
-from floe_core.diagnostics import render_all
+from floe_core.compiler.resolve import Resolved, resolve
+from floe_core.diagnostics import Report, render_all
 from floe_core.provenance import Leaf, leaves
 
 CANARY = Path(__file__).parent / "canary"
@@ -132,3 +137,156 @@ def test_origin(
     monkeypatch.chdir(canary)
     origin = next(leaf.origin for leaf in traced if leaf.field == field)
     assert (origin.kind, origin.place()) == (kind, place)
+
+
+def inspect_nothing(resolved: Resolved, report: Report) -> Inspected:
+    return Inspected(resolved, (), {}, build_profiles(resolved), ())
+
+
+FLOE = 'name: shop\nversion: "1.0.0"\ntransforms: [{name: shop, path: dbt}]\n'
+LAKE = "storage: {default: {type: local, path: lake}}\ncompute: {default: {type: duckdb}}\n"
+
+
+@pytest.mark.parametrize(
+    ("floe", "platform", "options", "field", "kind", "place", "reason"),
+    [
+        ("", "", {}, "compute.target", "built-in", None, "built-in platform"),
+        ("", "", {}, "identity.environment", "environment", None, "default"),
+        ("", "", {"environment": "local"}, "identity.environment", "environment", None, "`--env`"),
+        (
+            "",
+            LAKE,
+            {"environ": {"FLOE_ENV": "dev"}},
+            "identity.environment",
+            "environment",
+            None,
+            "FLOE_ENV",
+        ),
+        (
+            "",
+            "",
+            {"environ": {"SOURCE_DATE_EPOCH": "0"}},
+            "metadata.compiled_at",
+            "environment",
+            None,
+            "SOURCE_DATE_EPOCH",
+        ),
+        (
+            "",
+            LAKE,
+            {"environment": "prod"},
+            "identity.environment_category",
+            "environment",
+            None,
+            "`prod`",
+        ),
+        (
+            "",
+            LAKE,
+            {},
+            "profiles.storage.profile.path",
+            "file",
+            "conf/platform.yaml:1:40",
+            "written as `lake`",
+        ),
+        (
+            "schedule: {cron: '@daily'}\n",
+            "",
+            {},
+            "orchestration.schedules[0].name",
+            "default",
+            None,
+            "`schedules[0].name`",
+        ),
+        (
+            "schedule: {cron: '@daily'}\n",
+            "",
+            {},
+            "orchestration.schedules[0].cron",
+            "file",
+            "floe.yaml:4:18",
+            "",
+        ),
+        (
+            "",
+            LAKE + "security: {secret_backends: [file, env]}\n",
+            {},
+            "plugins.secret_backends[1]",
+            "file",
+            "conf/platform.yaml:3:36",
+            "",
+        ),
+        (
+            "observability: {tracing: {enabled: false}}\n",
+            LAKE + "observability: {traces: true}\n",
+            {},
+            "observability.traces",
+            "file",
+            "floe.yaml:4:36",
+            "",
+        ),
+        (
+            "control_plane: {api_url: 'https://a.test'}\n",
+            LAKE,
+            {},
+            "control_plane.api_url",
+            "file",
+            "floe.yaml:4:26",
+            "",
+        ),
+        (
+            "governance: {audit_logging: enabled}\n",
+            LAKE + "governance: {audit_logging: enabled}\n",
+            {},
+            "governance.audit_logging",
+            "policy",
+            "conf/platform.yaml:3:29",
+            "both files say the same",
+        ),
+        (
+            "governance: {data_retention_days: 9}\n",
+            LAKE + "governance: {data_retention_days: 90}\n",
+            {},
+            "governance.data_retention_days",
+            "policy",
+            "floe.yaml:4:35",
+            "stricter than platform.yaml",
+        ),
+        ("", "", {}, "transforms[0].layer", "unset", None, "neither file"),
+        ("", "", {}, "transforms[0].models[0]", "file", "floe.yaml:3:33", ""),
+        ("", "", {}, "transforms[0].dbt_project_path", "computed", None, "the dbt project that is"),
+    ],
+)
+def test_origin_of_what_is_decided(
+    floe: str,
+    platform: str,
+    options: dict[str, Any],
+    field: str,
+    kind: str,
+    place: str | None,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    is_narrowed = "models" in field or "project" in field
+    text = FLOE.replace("dbt", "models") if is_narrowed else FLOE
+    (tmp_path / "floe.yaml").write_text(text + floe)
+    project = tmp_path if is_narrowed else tmp_path / "dbt"
+    (project / "models").mkdir(parents=True)
+    (project / "models" / "a.sql").write_text("select 1 as x")
+    (project / "dbt_project.yml").write_text("name: shop_models\n")
+    (tmp_path / ".git").mkdir()
+    file = None
+    if platform:
+        file = tmp_path / "conf" / "platform.yaml"
+        file.parent.mkdir()
+        file.write_text(platform)
+    request = CompileRequest(
+        tmp_path / "floe.yaml", **{"environ": {}, "platform_file": file, **options}
+    )
+    outcome = run_stages((load, resolve, inspect_nothing, enforce, stage_build), request)
+    assert render_all([d for d in outcome.diagnostics if d.is_error]) == ""
+    origin = next(leaf.origin for leaf in trace(outcome.value) if leaf.field == field)
+    assert (origin.kind, origin.place()) == (kind, place)
+    assert reason in origin.reason

@@ -162,3 +162,31 @@ def test_a_seed_that_dbt_does_not_read(new_workspace: Callable[[str], Any]) -> N
         assert inspection.index is not None
         versions.add(inspection.index.nodes["seed.shop.big"].code_version)
     assert len(versions) == 2
+
+
+def test_what_the_project_configures_beside_the_known_fields(index: ProjectIndex) -> None:
+    history = index.nodes["snapshot.shop.history"]
+    assert history.config == {"check_cols": "all", "strategy": "check", "unique_key": "id"}
+    assert index.nodes["model.shop.customers"].config == {}
+
+
+def test_the_file_that_describes_a_node(index: ProjectIndex) -> None:
+    assert index.nodes["model.shop.customers"].patch_path == "shop://models/schema.yml"
+    assert index.nodes["seed.shop.raw"].patch_path is None
+
+
+def test_macros_are_hashed(new_workspace: Callable[[str], Any]) -> None:
+    files = {
+        "dbt_project.yml": "name: shop\n",
+        "models/a.sql": "select {{ one() }} as x",
+        "macros/one.sql": "{% macro one() %}1{% endmacro %}",
+    }
+    workspace = new_workspace("macros").write(files)
+    before = DbtTransformExecutor().inspect(workspace.request()).index
+    workspace.write({"macros/one.sql": "{% macro one() %}2{% endmacro %}"})
+    after = DbtTransformExecutor().inspect(workspace.request()).index
+    assert before is not None
+    assert after is not None
+    assert before.nodes == after.nodes
+    changed = {name for name in after.macros if before.macros.get(name) != after.macros[name]}
+    assert changed == {"one"}

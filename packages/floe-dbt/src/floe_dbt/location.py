@@ -88,8 +88,9 @@ def _origins(transform: Transform, at: str, models: int) -> dict[FieldPath, Fiel
         ("name",): ("name",) if transform.name is not None else project_file,
         ("select",): ("select",) if transform.select is not None else ("name",),
     }
-    if _key(transform):
-        origins["project",] = _key(transform)
+    for key in _key(transform):
+        if paths.normal(getattr(transform, key)) == at:
+            origins["project",] = (key,)
     for number in range(models):
         is_written = number < len(transform.models)
         origins["models", number] = ("models", number, "path") if is_written else ("path",)

@@ -213,8 +213,7 @@ class _Tracer:
         if key == "models" and len(path) > 3:
             return self._located(transform, (key, path[3]))
         if key == "nodes":
-            unique_id = self.inspected.claims[transform.name][int(path[3])]
-            return self._node(unique_id) if len(path) > 3 else _computed("dbt has none of these")
+            return self._nodes(transform.name, path[3:])
         if key in {"dbt_manifest_path", "dbt_profiles_path"}:
             return _GENERATED
         if key == "target" and not self._has("floe", (*at, "target")):
@@ -238,7 +237,7 @@ class _Tracer:
             return self._copied("floe", ("transforms", transform.number, *found))
         if found is not None:
             return self._other_file(self.loaded.request.root / found, ("name",))
-        return _computed("the only dbt project at or below floe.yaml")
+        return _computed("the dbt project that is at or below floe.yaml")
 
     def _other_file(self, path: Path, at: FieldPath) -> Origin:
         source = self._source(path)
@@ -294,8 +293,13 @@ class _Tracer:
     def _selected(self, path: FieldPath) -> Origin:
         job = self.resolved.floe.jobs[int(path[2])]
         if len(path) < 5:
-            return _computed("the selection of the job, resolved by dbt")
+            return Origin("dbt", "the selection of the job stands for no node")
         return self._node(self.inspected.job_nodes[job.name][int(path[4])])
+
+    def _nodes(self, transform: str, below: FieldPath) -> Origin:
+        if not below:
+            return Origin("dbt", "no node belongs to the transform")
+        return self._node(self.inspected.claims[transform][int(below[0])])
 
     def _node(self, unique_id: str) -> Origin:
         for index in self.inspected.indexes:
