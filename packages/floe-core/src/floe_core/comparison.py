@@ -111,7 +111,7 @@ _NAMED_LISTS = (
     ("orchestration", "jobs"),
     ("orchestration", "sensors"),
 )
-_FOLLOWS: frozenset[FieldPath] = frozenset(
+_FOLLOWS: frozenset[tuple[str, str]] = frozenset(
     {("metadata", "compiled_at"), ("metadata", "source_hash"), ("metadata", "origin")}
 )
 """What says nothing about the product: the time, hashes and where the artifacts came from."""
@@ -173,11 +173,10 @@ def _document(artifacts: CompiledArtifacts) -> dict[str, Any]:
     for section, key in _FOLLOWS:
         document[section].pop(key, None)
     _drop_repetitions(document, artifacts)
-    for path in _NAMED_LISTS:
-        parent = _at(document, path[:-1])
-        if isinstance(parent, dict) and isinstance(parent.get(str(path[-1])), list):
-            items = parent[str(path[-1])]
-            parent[str(path[-1])] = {_name(item, number): item for number, item in enumerate(items)}
+    for *above, key in _NAMED_LISTS:
+        parent = _at(document, tuple(above))
+        if isinstance(parent, dict) and isinstance(parent.get(key), list):
+            parent[key] = {_name(item, number): item for number, item in enumerate(parent[key])}
     whole: dict[str, Any] = _with_whole_lists(document)
     return whole
 
