@@ -77,7 +77,7 @@ def _in_project(
     if name is None:
         return None, [_nameless(transform, at)]
     origins = _origins(transform, at, len(models))
-    located = LocatedTransform(name, at, tuple(models), transform.select or select, origins)
+    located = LocatedTransform(name, at, tuple(models), transform.select or select, origins=origins)
     return located, _model_findings(transform, found)
 
 

@@ -157,9 +157,11 @@ def _reuse_fetched(request: CompileRequest, root: Path, commit: Commit) -> None:
     check(outcome)
     resolved: Resolved = outcome.value
     for transform in resolved.transforms:
+        if transform.project is None:
+            continue
         project = transform.located.project
         there, here = (Path(os.path.normpath(folder / project)) for folder in (request.root, root))
-        problem = transform.executor.reuse(there, here)
+        problem = transform.project.reuse(there, here)
         if problem is not None:
             raise CompileError([_no_packages(commit, there, problem)])
 
