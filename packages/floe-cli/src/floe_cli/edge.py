@@ -98,6 +98,12 @@ def _file(values: tuple[str, ...], formats: tuple[str, ...]) -> Path | None:
 
 
 def _guarded(body: Body, out: Output, options: dict[str, Any]) -> int:
+    code = _run(body, out, options)
+    out.finish(code)
+    return code
+
+
+def _run(body: Body, out: Output, options: dict[str, Any]) -> int:
     try:
         return int(body(out, **options) or Exit.OK)
     except CompileError as problem:

@@ -101,29 +101,16 @@ def main() -> None:
 
 def _show(problem: click.ClickException) -> None:
     """Print what is wrong with the command line as all other errors are printed."""
-    from floe_cli.output import Output
+    from floe_cli.output import Output, asked_format
     from floe_core.errors import UsageError
 
     context = getattr(problem, "ctx", None)
     command = context.command_path if context else "floe"
     message = problem.format_message().rstrip(".")
     message = message[:1].lower() + message[1:]
-    out = Output(_output_form(sys.argv[1:]))
+    out = Output(asked_format(sys.argv[1:]))
     out.error(UsageError(message, help=f"`{command} --help` shows what there is."))
-
-
-def _output_form(arguments: list[str]) -> str:
-    """What `--output` says, on a command line that could not be read as a whole."""
-    form = "text"
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if argument == "--":
-            break
-        found = re.fullmatch(r"(?:--output=|-[qv]*o)(.+)", argument)
-        if found:
-            form = found[1]
-        elif re.fullmatch(r"--output|-[qv]*o", argument):
-            form = following
-    return form
+    out.finish(UsageError.exit_code)
 
 
 def _close_stdout() -> None:

@@ -20,17 +20,42 @@ if TYPE_CHECKING:
     from floe_core.errors import FloeError
 
 
+CHECK_FORMATS = ("text", "json", "github", "sarif")
+"""Forms of the output of commands whose result is what they find."""
+
+_DOCUMENTS = frozenset(CHECK_FORMATS) - {"text"}
+"""Forms that take all of standard output, for problems too."""
+
+
+def asked_format(arguments: Sequence[str]) -> str:
+    """Form of the output that a command line asks for which cannot be understood as a whole."""
+    format = "text"
+    for number, word in enumerate(arguments):
+        if word in {"-o", "--output"}:
+            value = "".join(arguments[number + 1 : number + 2])
+        elif word.startswith("--output="):
+            value = word.removeprefix("--output=")
+        elif word.startswith("-o"):
+            value = word.removeprefix("-o")
+        else:
+            continue
+        format = value if value in _DOCUMENTS else "text"
+    return format
+
+
 class Output:
     """Where a command prints to, and how much.
 
     Results go to standard output; everything else (progress, warnings, errors) to standard error,
-    so that a result can be piped. With `format` json, one JSON document is the whole of standard
-    output, errors included.
+    so that a result can be piped. With `format` json, github or sarif, the document is the whole
+    of standard output, errors included.
     """
 
     def __init__(self, format: str = "text", verbosity: int = 0) -> None:
         self.format = format
         self.verbosity = verbosity
+        self._found: list[Diagnostic] = []
+        self._problem: FloeError | None = None
 
     @property
     def is_json(self) -> bool:
@@ -49,7 +74,7 @@ class Output:
 
     def result(self, text: str) -> None:
         """Print a result for people."""
-        if not self.is_json:
+        if self.format not in _DOCUMENTS:
             _echo(text, sys.stdout)
 
     def document(self, document: Any) -> None:
@@ -68,7 +93,7 @@ class Output:
 
         None where nobody would see it, or where nothing but plain text is wanted.
         """
-        if self.is_quiet or self.is_json or not has_colour(sys.stderr):
+        if self.is_quiet or self.format != "text" or not has_colour(sys.stderr):
             return None
         from rich.console import Console
 
@@ -88,7 +113,10 @@ class Output:
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> None:
         """Print diagnostics and their count; with `-q` the errors alone."""
         shown = [d for d in diagnostics if d.is_error or not self.is_quiet]
-        if not shown or self.is_json:
+        self._found += diagnostics
+        if self.format == "github":
+            self._annotate(shown)
+        if not shown or self.format in _DOCUMENTS:
             return
         for diagnostic in shown:
             _echo(_coloured(diagnostic.render()) + "\n", sys.stderr)
@@ -101,11 +129,34 @@ class Output:
             document: dict[str, Any] = {"ok": False, "error": problem.message, "help": problem.help}
             document |= diagnostics_document(getattr(problem, "diagnostics", ()))
             self.document(document)
+        self._problem = problem
+        if self.format == "github":
+            from floe_cli import github
+
+            _echo(github.error(problem), sys.stdout)
+        if self.format in _DOCUMENTS:
             return
         label = style("error:", sys.stderr, fg="red", bold=True)
         _echo(f"{label} {problem.message}", sys.stderr)
         if problem.help:
             _echo(f"  help: {problem.help}", sys.stderr)
+
+    def finish(self, exit_code: int) -> None:
+        """Print what can only be printed when all is known."""
+        if self.format == "sarif":
+            from floe_cli import sarif
+            from floe_cli.repository import repository_root
+
+            log = sarif.log(self._found, self._problem, exit_code, repository_root())
+            _echo(json.dumps(log, indent=2, ensure_ascii=False), sys.stdout)
+
+    def _annotate(self, diagnostics: Sequence[Diagnostic]) -> None:
+        from floe_cli import github
+        from floe_cli.repository import repository_root
+
+        root = repository_root()
+        for diagnostic in diagnostics:
+            _echo(github.annotation(diagnostic, root), sys.stdout)
 
 
 def diagnostics_document(diagnostics: Iterable[Diagnostic]) -> dict[str, Any]:

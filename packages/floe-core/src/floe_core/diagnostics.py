@@ -52,13 +52,18 @@ class Diagnostic:
         """Whether it stops the compile."""
         return self.severity == "error"
 
+    @property
+    def sentence(self) -> str:
+        """What is wrong, after the field that it is about."""
+        return f"`{self.field}`: {self.message}" if self.field else self.message
+
     def render(self, base: Path | None = None) -> str:
         """Write the diagnostic for people, several lines without a final line end.
 
         Args:
             base: Folder that file paths are shown relative to; the current one when None.
         """
-        lines = [f"{self._place(base)}{self.severity}[{self.code}] {self._subject()}{self.message}"]
+        lines = [f"{self._place(base)}{self.severity}[{self.code}] {self.sentence}"]
         lines += self._excerpt()
         if self.help:
             first, *rest = self.help.splitlines()
@@ -88,9 +93,6 @@ class Diagnostic:
         if self.position is None:
             return f"{name}: "
         return f"{name}:{self.position.line}:{self.position.column}: "
-
-    def _subject(self) -> str:
-        return f"`{self.field}`: " if self.field else ""
 
     def _excerpt(self) -> list[str]:
         if self.position is None or self.source is None:

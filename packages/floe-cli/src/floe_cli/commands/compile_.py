@@ -7,10 +7,22 @@ from typing import Any
 
 from floe_cli.edge import floe_command
 from floe_cli.options import compile_request, source_options
-from floe_cli.output import Output, diagnostics_document, shown_path
+from floe_cli.output import CHECK_FORMATS, Output, diagnostics_document, shown_path
+
+EPILOG = """\b
+Examples:
+  floe compile                            for environment `local`, or what platform.yaml says
+  floe compile --env prod                 for another environment
+  floe compile --output github            problems as annotations of a GitHub workflow
+"""
 
 
-@floe_command("compile", short_help="Merge both files into .floe/artifacts.json.")
+@floe_command(
+    "compile",
+    formats=CHECK_FORMATS,
+    short_help="Merge both files into .floe/artifacts.json.",
+    epilog=EPILOG,
+)
 @source_options
 def command(out: Output, **source: Any) -> None:
     """Merge floe.yaml and platform.yaml into one contract, .floe/artifacts.json.

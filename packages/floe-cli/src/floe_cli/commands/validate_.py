@@ -8,10 +8,22 @@ from typing import Any
 
 from floe_cli.edge import floe_command
 from floe_cli.options import compile_request, source_options
-from floe_cli.output import Output, diagnostics_document
+from floe_cli.output import CHECK_FORMATS, Output, diagnostics_document
+
+EPILOG = """\b
+Examples:
+  floe validate                           for people
+  floe validate --output github           as annotations of a GitHub workflow
+  floe validate --output sarif > a.sarif  for code scanning
+"""
 
 
-@floe_command("validate", short_help="Check floe.yaml and platform.yaml without dbt.")
+@floe_command(
+    "validate",
+    formats=CHECK_FORMATS,
+    short_help="Check floe.yaml and platform.yaml without dbt.",
+    epilog=EPILOG,
+)
 @source_options
 def command(out: Output, **source: Any) -> None:
     """Check floe.yaml and platform.yaml, and say everything that is wrong at once.
