@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from importlib import import_module
 
@@ -26,6 +25,8 @@ _COMMANDS = (
     "deps",
     "clean",
     "schema",
+    "doctor",
+    "completion",
 )
 
 
@@ -48,7 +49,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Offer the near miss for a command that does not exist."""
         name = args[0]
-        if name not in _COMMANDS and not name.startswith("-"):
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             from floe_core.diagnostics import near_miss
 
             nearest = near_miss(name, _COMMANDS)

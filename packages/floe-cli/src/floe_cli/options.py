@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from floe_cli import completion
 
 if TYPE_CHECKING:
     import yaml
@@ -29,8 +32,15 @@ def project_option(command: F) -> F:
 
 def source_options(command: F) -> F:
     """Add the options that say what is compiled."""
+    vars_ = click.option(
+        "--vars", "vars_", metavar="YAML", help="dbt vars, as YAML: '{key: value}'."
+    )
+    return file_options(vars_(command))
+
+
+def file_options(command: F) -> F:
+    """Add the options that say which files are read."""
     for decorate in (
-        click.option("--vars", "vars_", metavar="YAML", help="dbt vars, as YAML: '{key: value}'."),
         click.option(
             "--platform",
             type=click.Path(path_type=Path),
@@ -41,6 +51,7 @@ def source_options(command: F) -> F:
             "--env",
             metavar="NAME",
             help="Environment; FLOE_ENV, the platform file's or `local` otherwise.",
+            shell_complete=completion.environments,
         ),
         project_option,
     ):
@@ -98,6 +109,17 @@ def floe_file(project_dir: Path | None) -> Path:
             help="Run `floe init` to start a product there.",
         )
     return path
+
+
+def repeated(source: Mapping[str, Any], artifacts: Path | None = None) -> str:
+    """The options that the next command needs as well, with a space before each."""
+    given = (
+        ("--artifacts", artifacts),
+        ("--env", source["env"]),
+        ("--platform", source["platform"]),
+        ("-C", source["project_dir"]),
+    )
+    return "".join(f" {option} {shlex.quote(str(value))}" for option, value in given if value)
 
 
 def parse_vars(text: str | None) -> dict[str, Any]:

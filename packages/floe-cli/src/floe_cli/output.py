@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,13 +31,13 @@ _DOCUMENTS = frozenset(CHECK_FORMATS) - {"text"}
 def asked_format(arguments: Sequence[str]) -> str:
     """Form of the output that a command line asks for which cannot be understood as a whole."""
     format = "text"
-    for number, word in enumerate(arguments):
-        if word in {"-o", "--output"}:
-            value = "".join(arguments[number + 1 : number + 2])
-        elif word.startswith("--output="):
-            value = word.removeprefix("--output=")
-        elif word.startswith("-o"):
-            value = word.removeprefix("-o")
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word == "--":
+            break
+        if joined := re.fullmatch(r"(?:--output=|-[qv]*o)(.+)", word):
+            value = joined[1]
+        elif re.fullmatch(r"--output|-[qv]*o", word):
+            value = following
         else:
             continue
         format = value if value in _DOCUMENTS else "text"

@@ -28,4 +28,4 @@ NO_COLOR = "NO_COLOR"
 """Any value turns colours off (https://no-color.org)."""
 
 GITHUB_WORKSPACE = "GITHUB_WORKSPACE"
-"""Root of the checkout in a GitHub workflow; `--output github` and `sarif` name files from there."""
+"""Root of the checkout in a GitHub workflow; `--output github` and `sarif` start paths there."""

@@ -142,5 +142,16 @@ def read_holder(lock: Path) -> Holder | None:
         return None
 
 
+def is_held(lock: Path) -> bool:
+    """Whether a process holds a lock at this moment."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, thread_local=False).acquire(timeout=0):
+            return False
+    except (Timeout, PermissionError):
+        return True
+
+
 def _sidecar(lock: Path) -> Path:
     return lock.with_suffix(".json")

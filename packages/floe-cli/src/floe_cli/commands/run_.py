@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from floe_cli import completion
 from floe_cli.edge import floe_command
 from floe_cli.exits import Exit
-from floe_cli.options import artifacts_option, compile_request, source_options
+from floe_cli.options import artifacts_option, compile_request, repeated, source_options
 from floe_cli.output import Output, is_terminal, plural
 
 if TYPE_CHECKING:
@@ -37,10 +37,36 @@ Examples:
 @floe_command("run", short_help="Build and test the product.", epilog=EPILOG)
 @source_options
 @artifacts_option
-@click.option("-s", "--select", multiple=True, metavar="SELECTION", help="dbt selection to run.")
-@click.option("--exclude", multiple=True, metavar="SELECTION", help="dbt selection to leave out.")
-@click.option("-t", "--transform", multiple=True, metavar="NAME", help="Transform to run.")
-@click.option("-j", "--job", metavar="NAME", help="Job of floe.yaml to run.")
+@click.option(
+    "-s",
+    "--select",
+    multiple=True,
+    metavar="SELECTION",
+    help="dbt selection to run.",
+    shell_complete=completion.selections,
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="SELECTION",
+    help="dbt selection to leave out.",
+    shell_complete=completion.selections,
+)
+@click.option(
+    "-t",
+    "--transform",
+    multiple=True,
+    metavar="NAME",
+    help="Transform to run.",
+    shell_complete=completion.transforms,
+)
+@click.option(
+    "-j",
+    "--job",
+    metavar="NAME",
+    help="Job of floe.yaml to run.",
+    shell_complete=completion.jobs,
+)
 @click.option("--failed", is_flag=True, help="Run what failed or was skipped last time.")
 @click.option("--full-refresh", is_flag=True, help="Rebuild incremental models and seeds.")
 @click.option(
@@ -93,7 +119,7 @@ def command(
     with Progress(out, decided) as progress:
         record = execute(what, root=root, planned=decided, listener=progress.listen)
     out.document(record_document(record))
-    summarise(out, record, root, _projects(decided, root), _repeated(artifacts, source))
+    summarise(out, record, root, _projects(decided, root), repeated(source, artifacts))
     if record.status == "cancelled":
         return Exit.INTERRUPTED
     if record.is_unreachable:
@@ -126,17 +152,6 @@ def _with_the_vars_of_last_time(fresh: Fresh, request: CompileRequest, out: Outp
     if not records or dict(records[0].vars) == artifacts.dbt_vars:
         return fresh
     return compile_now(replace(request, vars=records[0].vars), out)
-
-
-def _repeated(artifacts: Path | None, source: Mapping[str, Any]) -> str:
-    """The options that the next command needs as well."""
-    given = (
-        ("--artifacts", artifacts),
-        ("--env", source["env"]),
-        ("--platform", source["platform"]),
-        ("-C", source["project_dir"]),
-    )
-    return "".join(f" {option} {shlex.quote(str(value))}" for option, value in given if value)
 
 
 def _projects(decided: RunPlan, root: Path) -> dict[str, Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -67,7 +67,11 @@ def build(enforced: Enforced, report: Report) -> Built:
         metadata=Metadata(
             compiled_at=_now(resolved),
             floe_core_version=__version__,
-            source_hash=_source_hash(inspected),
+            source_hash=source_hash(
+                resolved,
+                [(i.project, i.target, i.inputs_hash) for i in inspected.indexes],
+                inspected.assets,
+            ),
             origin="compiled",
         ),
         compute=Compute(target=compute.type, properties=compute.properties),
@@ -126,14 +130,22 @@ def _now(resolved: Resolved) -> datetime:
         ) from None
 
 
-def _source_hash(inspected: Inspected) -> str:
-    resolved = inspected.resolved
+def source_hash(
+    resolved: Resolved, projects: Sequence[tuple[str, str, str]], assets: Mapping[str, str]
+) -> str:
+    """Hash of all that artifacts are made of.
+
+    Args:
+        resolved: The product in its environment.
+        projects: Folder, dbt target and hash of the inputs of each project, in order.
+        assets: Hash of the files of each transform that is one asset, by its name.
+    """
     facts = {
         "files": resolved.loaded.content_hash,
         "environment": resolved.environment,
         "vars": dict(resolved.loaded.request.vars),
-        "projects": [[i.project, i.target, i.inputs_hash] for i in inspected.indexes],
-        "assets": dict(inspected.assets),
+        "projects": projects,
+        "assets": dict(assets),
         "floe": __version__,
         "contract": ARTIFACTS_VERSION,
     }

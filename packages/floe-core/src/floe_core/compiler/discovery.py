@@ -66,6 +66,15 @@ def find_platform_file(request: CompileRequest, pointer: str | None) -> Platform
     return PlatformChoice(None, tuple(searched), reason="no file was found")
 
 
+def find_environments(root: Path) -> list[str]:
+    """Names of the environments that have a platform file of their own, and `local`; sorted."""
+    found = {LOCAL}
+    for folder in _upward(root):
+        for pattern in ("platform/*/platform.yaml", "*/platform.yaml"):
+            found |= {path.parent.name for path in folder.glob(pattern)}
+    return sorted(found)
+
+
 def _by_environment(root: Path, environment: str) -> Iterator[Path]:
     for folder in _upward(root):
         yield folder / "platform" / environment / "platform.yaml"

@@ -6,10 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from floe_core.environment_variables import FLOE_ENV, FLOE_PLATFORM_FILE
 from floe_core.errors import UsageError
-from floe_core.schemas.base import JsonValue
+
+if TYPE_CHECKING:
+    from floe_core.schemas.base import JsonValue
 
 FLOE_FILE = "floe.yaml"
 

@@ -1,0 +1,1 @@
+"""What `floe doctor` looks at: one module a section, one function a check."""

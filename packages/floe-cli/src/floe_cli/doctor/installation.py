@@ -1,0 +1,147 @@
+"""Python, floe's packages, what they need, and plugins."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution
+from importlib.metadata import entry_points as installed_entry_points
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from floe_cli.doctor.check import Check, Section
+from floe_core.version import __version__
+
+_AUTHOR = "The floe authors"
+_NAMED = ("dagster", "dbt-core", "dbt-duckdb", "duckdb")
+"""What is shown with its version; the rest is counted."""
+
+
+def installation() -> Section:
+    """All checks of what is installed."""
+    return Section("Installation", (python(), *packages(), *requirements(), *plugins(), git()))
+
+
+def python() -> Check:
+    """The interpreter is one that floe supports."""
+    version = platform.python_version()
+    supported = distribution("floe-cli").metadata["Requires-Python"] or ""
+    if SpecifierSet(supported).contains(version, prereleases=True):
+        return Check("ok", f"Python {version}")
+    return Check(
+        "problem",
+        f"Python {version}; floe needs {supported}",
+        "make the environment anew with another Python, such as `python3.12 -m venv .venv`",
+    )
+
+
+def packages() -> Iterator[Check]:
+    """Floe's packages are its own, and all of one version."""
+    ours = []
+    for name, found in sorted(_siblings("floe-cli").items()):
+        # With --no-index: the public index has packages of other people under some of the names.
+        mend = (
+            "pip install --no-index --no-deps --force-reinstall --find-links dist "
+            f"{name}=={__version__}   (`make wheels` in floe's repository writes dist)"
+        )
+        if found is None:
+            yield Check("problem", f"{name} is not installed", mend)
+        elif found.metadata["Author"] != _AUTHOR:
+            message = f"{name} {found.version} is another project's package of the same name"
+            yield Check("problem", message, mend)
+        elif found.version != __version__:
+            yield Check("problem", f"{name} is {found.version}, but floe is {__version__}", mend)
+        else:
+            ours.append(name)
+    if ours:
+        yield Check("ok", f"floe {__version__}: {', '.join(ours)}")
+
+
+def requirements() -> Iterator[Check]:
+    """What floe's packages need is there, in a version that they work with."""
+    versions: dict[str, str] = {}
+    for sibling in _siblings("floe-cli").values():
+        for wanted in _requirements(sibling):
+            found = _distribution(wanted.name)
+            pip = f"pip install {shlex.quote(f'{wanted.name}{wanted.specifier}')}"
+            if found is None:
+                yield Check("problem", f"{wanted.name} is not installed", pip)
+            elif not wanted.specifier.contains(found.version, prereleases=True):
+                message = f"{wanted.name} is {found.version}; floe needs {wanted.specifier}"
+                yield Check("problem", message, pip)
+            else:
+                versions[wanted.name] = found.version
+    for name in _NAMED:
+        if name in versions:
+            yield Check("ok", f"{name} {versions.pop(name)}")
+    details = tuple(f"{name} {version}" for name, version in sorted(versions.items()))
+    yield Check("ok", f"{len(versions)} other packages that floe needs", details=details)
+
+
+def plugins() -> Iterator[Check]:
+    """Plugins, floe's own and those of others, can be loaded."""
+    groups = sorted(group for group in installed_entry_points().groups if group.startswith("floe."))
+    points = [point for group in groups for point in sorted(installed_entry_points(group=group))]
+    loaded = []
+    for point in points:
+        problem = _load(point)
+        if problem is None:
+            loaded.append(f"{point.name} ({point.group})")
+            continue
+        owner = point.dist.name if point.dist else "its package"
+        yield Check(
+            "problem",
+            f"plugin `{point.name}` of `{point.group}` cannot be loaded: {problem}",
+            f"install {owner} again, or remove it: pip uninstall {owner}",
+        )
+    if loaded:
+        yield Check("ok", f"plugins: {', '.join(loaded)}")
+
+
+def git() -> Check:
+    """Git is there, for dbt packages that come from repositories."""
+    if shutil.which("git"):
+        return Check("ok", "git")
+    message = "git is not on PATH; `floe deps` needs it for dbt packages from a repository"
+    return Check("warning", message, "install git")
+
+
+def _load(point: EntryPoint) -> str | None:
+    try:
+        point.load()
+    except Exception as problem:
+        return f"{type(problem).__name__}: {problem}"
+    return None
+
+
+def _siblings(name: str) -> dict[str, Distribution | None]:
+    """Floe's packages, from one to those that it needs; None for one that is missing."""
+    found: dict[str, Distribution | None] = {}
+    names = [name]
+    while names:
+        current = names.pop()
+        found[current] = _distribution(current)
+        for requirement in (found[current].requires if found[current] else None) or ():
+            sibling = Requirement(requirement).name
+            if sibling.startswith("floe-") and sibling not in found:
+                names.append(sibling)
+    return found
+
+
+def _requirements(sibling: Distribution | None) -> Iterator[Requirement]:
+    """What a package of floe needs of others, here and without its extras."""
+    for text in (sibling.requires if sibling else None) or ():
+        requirement = Requirement(text)
+        is_wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if is_wanted and not requirement.name.startswith("floe-"):
+            yield requirement
+
+
+def _distribution(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
