@@ -1,7 +1,7 @@
 # Every task of this repository; CI runs the same targets. Written for GNU make 3.81 and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-integration docs check check-generated generate refresh-cases fmt wheels clean sync uv
+.PHONY: help setup demo test test-integration fuzz docs check check-generated generate refresh-cases fmt wheels clean sync uv
 
 # The interpreter for .venv and .tools, for example `make setup PYTHON=python3.12`.
 PYTHON ?=
@@ -55,6 +55,9 @@ test: sync ## Run the tests, without those that need servers
 docs: sync ## Build the documentation site into dist/docs; a broken link fails
 	$(RUN) sphinx-build --fail-on-warning --nitpicky --keep-going --quiet --builder html docs dist/docs
 	@echo "Open dist/docs/index.html"
+
+fuzz: sync ## Throw new random changes of valid files at floe; more with EXAMPLES=20000
+	FLOE_FUZZ_EXAMPLES=$(or $(EXAMPLES),3000) $(RUN) pytest -n auto --timeout 3600 testing/tests/test_fuzz.py $(ARGS)
 
 check: ## Lint, types, import directions, spelling, lock file and generated files
 	@$(MAKE) sync

@@ -24,7 +24,6 @@ ANNOTATION = re.compile(r"::(error|warning) [^\r\n]*::[^\r\n]*")
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A product two folders below the root of its repository."""
-    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
     (tmp_path / ".git").mkdir()
     folder = tmp_path / "data products" / "shop"
     assert run_floe("init", str(folder)).exit_code == 0

@@ -72,7 +72,8 @@ class Diagnostic:
         return "\n".join(lines)
 
     def to_dict(self, base: Path | None = None) -> dict[str, Any]:
-        """The same as data; the keys are stable."""
+        """The same as data; the keys are stable. A source line of great length is left out."""
+        is_short = self.source is not None and len(self.source) <= _LONGEST_SOURCE
         return {
             "code": self.code,
             "severity": self.severity,
@@ -82,7 +83,7 @@ class Diagnostic:
             "column": self.position.column if self.position else None,
             "end_column": self.position.end_column if self.position else None,
             "field": self.field,
-            "source": self.source,
+            "source": self.source if is_short else None,
             "help": self.help,
         }
 
@@ -101,6 +102,8 @@ class Diagnostic:
 
 
 _WIDEST_EXCERPT = 160
+_LONGEST_SOURCE = 2000
+_MOST_LISTED = 40
 
 
 def excerpt(source: str, position: Position) -> list[str]:
@@ -121,19 +124,20 @@ def _width(character: str) -> int:
 
 def _clip(source: str, position: Position) -> tuple[str, int, int]:
     """Cut a long source line around the position; returns text, offset and length of the mark."""
-    printable = "".join(
-        c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in source
-    )
-    start = min(position.column - 1, len(printable))
-    length = max(1, min(position.end_column - position.column, len(printable) - start))
-    if len(printable) <= _WIDEST_EXCERPT:
-        return printable, start, length
+    start = min(position.column - 1, len(source))
+    length = max(1, min(position.end_column - position.column, len(source) - start))
+    if len(source) <= _WIDEST_EXCERPT:
+        return _printable(source), start, length
     left = max(0, start - _WIDEST_EXCERPT // 2)
-    cut = printable[left : left + _WIDEST_EXCERPT]
+    cut = _printable(source[left : left + _WIDEST_EXCERPT])
     lead = "…" if left else ""
-    tail = "…" if left + _WIDEST_EXCERPT < len(printable) else ""
+    tail = "…" if left + _WIDEST_EXCERPT < len(source) else ""
     start = start - left + len(lead)
     return f"{lead}{cut}{tail}", start, min(length, len(lead) + len(cut) - start) or 1
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def display_path(path: Path, base: Path | None = None) -> str:
@@ -166,7 +170,9 @@ def did_you_mean(word: str, known: Iterable[str], noun: str) -> str:
     """Help for a word that is not known: the near miss first, then what there is."""
     names = sorted(known)
     nearest = near_miss(word, names)
-    listed = f"{noun}: {', '.join(f'`{name}`' for name in names) or 'none'}"
+    listed = f"{noun}: {', '.join(f'`{name}`' for name in names[:_MOST_LISTED]) or 'none'}"
+    if len(names) > _MOST_LISTED:
+        listed += f" and {len(names) - _MOST_LISTED:,} more"
     return f"did you mean `{nearest}`? {listed}" if nearest else listed
 
 

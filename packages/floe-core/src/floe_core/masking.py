@@ -57,6 +57,8 @@ def _pattern(secret: str) -> str:
 
 def mask_comment(line: str) -> str:
     """Hide in a line's comment what looks like a secret."""
+    if "#" not in line:
+        return line
     return _COMMENT.sub(lambda comment: _mask_looks(comment[0]), line)
 
 

@@ -14,6 +14,9 @@ from floe_dbt import paths, project
 from floe_dbt.project import PROJECT_FILE, Project, ProjectFileError
 from floe_dbt.words import listed
 
+_TOO_LONG = f"is longer than {paths.LONGEST} characters, or has a part of more than 255"
+_SHORTER = "write the path of a folder or file that exists"
+
 
 def locate(transform: Transform, root: Path) -> tuple[LocatedTransform | None, Sequence[Finding]]:
     """Find the transform's dbt project below `root`; see `DbtTransformExecutor.locate`."""
@@ -34,7 +37,9 @@ def _refused_paths(transform: Transform) -> list[Finding]:
     findings = []
     for key in ("project", "path"):
         value = getattr(transform, key)
-        if value is not None and PurePosixPath(value).is_absolute():
+        if value is not None and paths.is_too_long(value):
+            findings.append(Finding("FLOE-R012", (key,), _TOO_LONG, _SHORTER))
+        elif value is not None and PurePosixPath(value).is_absolute():
             findings.append(
                 Finding(
                     "FLOE-R017",
@@ -44,7 +49,10 @@ def _refused_paths(transform: Transform) -> list[Finding]:
                 )
             )
     for number, model in enumerate(transform.models):
-        if paths.leaves(model.path):
+        if paths.is_too_long(model.path):
+            at = ("models", number, "path")
+            findings.append(Finding("FLOE-R013", at, _TOO_LONG, _SHORTER))
+        elif paths.leaves(model.path):
             findings.append(
                 Finding(
                     "FLOE-R017",

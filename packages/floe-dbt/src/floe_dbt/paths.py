@@ -7,6 +7,14 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+LONGEST = 1000
+"""Characters of the longest path that is looked for; operating systems end soon after."""
+
+
+def is_too_long(path: str) -> bool:
+    """Whether no file system could hold a file of this path."""
+    return len(path) > LONGEST or any(len(part.encode()) > 255 for part in path.split("/"))
+
 
 def normal(path: str) -> str:
     """`path` without `./` and without a slash at the end; `.` for the folder itself."""
@@ -32,10 +40,15 @@ def matching(paths: Iterable[str], pattern: str) -> list[str]:
     return [path for path in paths if matches(path, pattern)]
 
 
+_REPEATED = re.compile(r"(?:\*\*/){2,}")
+"""Says no more than one of them, and would be slow to match."""
+
+
 @lru_cache(maxsize=1024)
 def _expression(pattern: str) -> re.Pattern[str]:
     if pattern == ".":
         return re.compile(".*")
+    pattern = _REPEATED.sub("**/", pattern)
     translated = ""
     position = 0
     while position < len(pattern):
@@ -56,9 +69,21 @@ def _token(pattern: str, position: int) -> tuple[str, int]:
         return "[^/]*", 1
     if rest[0] == "?":
         return "[^/]", 1
-    closing = rest.find("]", 2)
+    negation = "^" if rest[1:2] in ("!", "^") else ""
+    closing = rest.find("]", 2 + len(negation))
     if rest[0] == "[" and closing > 0:
-        negation = "^" if rest[1] in "!^" else ""
-        characters = rest[1 + len(negation) : closing].replace("\\", "\\\\")
-        return f"[{negation}{characters}]", closing + 1
+        characters = rest[1 + len(negation) : closing]
+        return f"[{negation}{_set(characters)}]", closing + 1
     return re.escape(rest[0]), 1
+
+
+def _set(characters: str) -> str:
+    """What stands in brackets, as a regular expression; of a backward range its end counts."""
+
+    def escaped(found: re.Match[str]) -> str:
+        first, last, single = found.groups()
+        if single is not None or first > last:
+            return re.escape(single or last)
+        return f"{re.escape(first)}-{re.escape(last)}"
+
+    return re.sub("(.)-(.)|(.)", escaped, characters, flags=re.DOTALL)

@@ -123,8 +123,8 @@ def _siblings(name: str) -> dict[str, Distribution | None]:
     names = [name]
     while names:
         current = names.pop()
-        found[current] = _distribution(current)
-        for requirement in (found[current].requires if found[current] else None) or ():
+        found[current] = package = _distribution(current)
+        for requirement in (package.requires if package else None) or ():
             sibling = Requirement(requirement).name
             if sibling.startswith("floe-") and sibling not in found:
                 names.append(sibling)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from floe_cli.doctor.check import Check, Section
+from floe_cli.doctor.check import Check, Section, Status
 from floe_cli.output import count_findings, shown_path
 from floe_core import secrets
 from floe_core.compiler.discovery import LOCAL, find_platform_file
@@ -240,7 +240,7 @@ def secret(
         if left:
             message = f"{name} is not on this machine; a run asks {', '.join(left)} for it"
             return Check("warning", message, "floe doctor --connect   (asks them)")
-        status = "problem" if is_needed else "warning"
+        status: Status = "problem" if is_needed else "warning"
         return Check(status, problem.message, problem.help)
     return Check("ok", f"{name} is found")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from floe_cli.output import shown_path
 from floe_core.environment_variables import DAGSTER_HOME
 from floe_core.errors import ArtifactsError
 from floe_core.layout import Layout
+from floe_core.schemas.base import JsonValue
 
 _LITTLE = 1024**3
 """Bytes below which a disk is nearly full."""
@@ -59,7 +60,7 @@ def artifacts(product: Product, layout: Layout) -> Check:
     return Check("ok", f"{at} is {what}, and up to date")
 
 
-def _hash_now(product: Product, vars: dict[str, object]) -> str | None:
+def _hash_now(product: Product, vars: Mapping[str, JsonValue]) -> str | None:
     """The hash that a compile of the files would give; None when they cannot be read."""
     from floe_core.compiler.assets import inspect_assets
     from floe_core.compiler.build import source_hash

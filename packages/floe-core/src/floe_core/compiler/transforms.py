@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 
@@ -56,12 +58,13 @@ class PlacedTransform:
 def place_transforms(loaded: Loaded, floe: FloeSpec, report: Report) -> tuple[PlacedTransform, ...]:
     """Find the folder and the plugin of each transform, and check them against each other."""
     placed = []
+    executor_of = cache(plugins.transform_executor)
     for number, transform in enumerate(floe.transforms):
         at: FieldPath = ("transforms", number)
         if _is_place_uncertain(loaded.floe_source, number):
             continue
         try:
-            executor = plugins.transform_executor(transform.type)
+            executor = executor_of(transform.type)
         except PluginError as problem:
             report.add(unusable(loaded.floe_source, (*at, "type"), problem))
             continue
@@ -177,7 +180,7 @@ def _check_dependencies(
 
 def transform_names(
     source: Source, floe: FloeSpec, placed: Sequence[PlacedTransform]
-) -> list[str] | None:
+) -> frozenset[str] | None:
     """Names of all transforms; None when they are not all known, for something is wrong."""
     found = {transform.number: transform.name for transform in placed}
     names: list[str] = []
@@ -186,7 +189,7 @@ def transform_names(
         if name is None or is_stood_in(source, ("transforms", number), name):
             return None
         names.append(name)
-    return names
+    return frozenset(names)
 
 
 def is_stood_in(source: Source, path: FieldPath, name: str) -> bool:
@@ -219,7 +222,10 @@ def unknown_name(
 
 
 def _check_overlap(loaded: Loaded, placed: Sequence[PlacedTransform], report: Report) -> None:
-    """Refuse what overlaps by its files alone; selections are compared when dbt has parsed."""
+    """Refuse what overlaps by its files alone; selections are compared when dbt has parsed.
+
+    A transform is told of the first other one that it overlaps with.
+    """
     claimed: dict[str, list[tuple[PlacedTransform, set[str] | None]]] = {}
     for transform in placed:
         if transform.located.select is not None or transform.asset is not None:
@@ -231,6 +237,7 @@ def _check_overlap(loaded: Loaded, placed: Sequence[PlacedTransform], report: Re
             shared = _shared(files, other_files)
             if shared is not None:
                 report.add(overlap_diagnostic(loaded.floe_source, transform, other, shared))
+                break
         claimed[transform.located.project].append((transform, files))
 
 
@@ -249,8 +256,9 @@ def _files(root: Path, located: LocatedTransform) -> set[str] | None:
 
 def _matching(project: Path, pattern: str) -> list[Path]:
     """Paths that a glob names; none for a glob that only the transform's plugin understands."""
+    once = re.sub(r"(\*\*/)+", "**/", pattern)  # many of them say the same, and never end
     try:
-        return list(project.glob(pattern))
+        return list(project.glob(once))
     except (ValueError, NotImplementedError, IndexError):
         return []
 
