@@ -67,9 +67,13 @@ def find_platform_file(request: CompileRequest, pointer: str | None) -> Platform
 
 
 def find_environments(root: Path) -> list[str]:
-    """Names of the environments that have a platform file of their own, and `local`; sorted."""
+    """Names of the environments that have a platform file of their own, and `local`; sorted.
+
+    Outside of a repository, folders above the project root are not listed.
+    """
     found = {LOCAL}
-    for folder in _upward(root):
+    folders = list(_upward(root))
+    for folder in folders if (folders[-1] / ".git").exists() else folders[:1]:
         for pattern in ("platform/*/platform.yaml", "*/platform.yaml"):
             found |= {path.parent.name for path in folder.glob(pattern)}
     return sorted(found)
