@@ -1,11 +1,11 @@
 # Every task of this repository; CI runs the same targets. Written for GNU make 3.81 and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-integration fuzz docs check check-generated generate refresh-cases fmt wheels clean sync uv
+.PHONY: help setup demo test test-integration bench fuzz docs check check-generated generate refresh-cases fmt wheels clean sync uv
 
 # The interpreter for .venv and .tools, for example `make setup PYTHON=python3.12`.
 PYTHON ?=
-# More arguments for pytest, for example `make test ARGS="-k secrets"`.
+# More arguments for pytest or the benchmark, for example `make test ARGS="-k secrets"`.
 ARGS ?=
 
 # uv is the one on PATH, else a private copy in .tools.
@@ -13,6 +13,10 @@ UV_REQUIREMENT := uv>=0.8,<1
 UV ?= $(shell command -v uv 2>/dev/null || echo "$(CURDIR)/.tools/bin/uv")
 RUN := "$(UV)" run --project "$(CURDIR)" --no-sync
 export UV_PYTHON_DOWNLOADS := never
+
+# The benchmark and floe's peers live in an environment of their own, so that they do not come and
+# go in .venv.
+BENCH := .tools/bench
 
 # Generated files: make generate writes them, make check-generated compares.
 SCHEMAS := packages/floe-core/src/floe_core/schemas/json
@@ -58,6 +62,10 @@ docs: sync ## Build the documentation site into dist/docs; a broken link fails
 
 fuzz: sync ## Throw new random changes of valid files at floe; more with EXAMPLES=20000
 	FLOE_FUZZ_EXAMPLES=$(or $(EXAMPLES),3000) $(RUN) pytest -n auto --timeout 3600 testing/tests/test_fuzz.py $(ARGS)
+
+bench: sync ## Print what floe costs, as ratios to its peers; ARGS="--help" lists the options
+	@UV_PROJECT_ENVIRONMENT=$(BENCH) "$(UV)" sync --quiet --locked --python .venv/bin/python --no-default-groups --group bench
+	@$(BENCH)/bin/python -m floe_bench $(ARGS)
 
 check: ## Lint, types, import directions, spelling, lock file and generated files
 	@$(MAKE) sync

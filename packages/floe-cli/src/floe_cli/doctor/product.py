@@ -21,7 +21,7 @@ from floe_core.compiler.request import CompileRequest
 from floe_core.compiler.resolve import Resolved, resolve
 from floe_core.compiler.validation import value_at
 from floe_core.diagnostics import Diagnostic, Report, display_path
-from floe_core.environment_variables import FLOE_ENV, FLOE_PLATFORM_FILE
+from floe_core.environment_variables import FLOE_ENV
 from floe_core.errors import FloeError, QueryError, SecretNotFoundError
 from floe_core.schemas.secret import SecretRef
 
@@ -113,15 +113,7 @@ def platform_file(product: Product) -> Check:
         message = f"there is no platform.yaml for environment {product.environment}"
         mend = f"write platform/{product.environment}/platform.yaml, or name one with `--platform`"
         return Check("problem", message, mend, searched)
-    if request.platform_file:
-        reason = "`--platform`"
-    elif choice.is_pointer:
-        reason = "`platform.manifest` in floe.yaml"
-    elif choice.is_asked_for:
-        reason = FLOE_PLATFORM_FILE
-    else:
-        reason = "the first that was found"
-    message = f"the platform file is {display_path(choice.path)} ({reason})"
+    message = f"the platform file is {display_path(choice.path)}: {choice.reason}"
     if not choice.path.is_file():
         return Check("problem", f"{message}, which cannot be read", "write it", searched)
     return Check("ok", message, details=searched)

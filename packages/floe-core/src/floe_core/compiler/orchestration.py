@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
@@ -52,7 +52,7 @@ def check_orchestration(
 
 
 def _check_transforms(
-    source: Source, floe: FloeSpec, names: Sequence[str] | None, report: Report
+    source: Source, floe: FloeSpec, names: Collection[str] | None, report: Report
 ) -> None:
     named = {
         "schedules": [schedule.transforms for schedule in floe.schedules],

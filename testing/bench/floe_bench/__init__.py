@@ -1,0 +1,1 @@
+"""What floe costs, as ratios to its peers; `make bench` runs it."""
