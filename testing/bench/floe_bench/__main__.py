@@ -16,6 +16,7 @@ from floe_bench.rounds import Workplace, check_programs, run_rounds
 from floe_bench.rows import SIZES, Row, rows
 
 _QUICK_SIZES = (100,)
+_ROUNDS = 5
 
 EPILOG = """\b
 Examples:
@@ -26,11 +27,15 @@ Examples:
 """
 
 
-def _numbers(_context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+def _numbers(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> tuple[int, ...] | None:
+    if text is None:
+        return None
     try:
         numbers = tuple(sorted({int(word) for word in text.split(",")}))
     except ValueError:
-        raise click.BadParameter(f"{text} is not a list of whole numbers") from None
+        raise click.BadParameter(f"`{text}` is not a list of whole numbers") from None
     if numbers[0] < 10:
         raise click.BadParameter("a product has 10 models or more")
     return numbers
@@ -41,16 +46,49 @@ def _words(_context: click.Context, _option: click.Parameter, text: str) -> tupl
 
 
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", default="", callback=_words, metavar="NAMES", help="Rows to measure, by the beginning of their name, with commas between.")
-@click.option("--sizes", default=",".join(map(str, SIZES)), show_default=True, callback=_numbers, metavar="SIZES", help="Numbers of models. Compiling is measured at each, running at the smallest, loading of definitions at the largest.")
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="How often each command is measured, after one round that is not counted.")
-@click.option("--quick", is_flag=True, help="Everything once, at 100 models: shows that the benchmark works, not what floe costs.")
-@click.option("--output", nargs=2, type=(click.Choice(["json"]), click.Path(path_type=Path)), metavar="json FILE", help="Write all samples to a file.")
-@click.option("--write-page", type=click.Path(path_type=Path), metavar="FILE", help="Write the page of the documentation that shows the table.")
+@click.option(
+    "--only",
+    default="",
+    callback=_words,
+    metavar="NAMES",
+    help="Rows to measure, by the beginning of their name, with commas between.",
+)
+@click.option(
+    "--sizes",
+    callback=_numbers,
+    metavar="NUMBERS",
+    help="Numbers of models, with commas between: compiling is measured at each, running at the "
+    f"smallest, loading definitions at the largest. Default: {','.join(map(str, SIZES))}.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    help="How often each command is measured, after one round that is not counted. "
+    f"Default: {_ROUNDS}.",
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Every command once, not warmed up, at 100 models: shows that the benchmark works, "
+    "not what floe costs.",
+)
+@click.option(
+    "--output",
+    nargs=2,
+    type=(click.Choice(["json"]), click.Path(path_type=Path)),
+    metavar="json FILE",
+    help="Write all samples to a file.",
+)
+@click.option(
+    "--write-page",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the page of the documentation that shows the table.",
+)
 def main(
     only: tuple[str, ...],
-    sizes: tuple[int, ...],
-    rounds: int,
+    sizes: tuple[int, ...] | None,
+    rounds: int | None,
     quick: bool,
     output: tuple[str, Path] | None,
     write_page: Path | None,
@@ -60,15 +98,15 @@ def main(
     CPU seconds of whole process trees; floe and its peers take turns, and the table shows
     medians. Seconds vary with the machine, ratios hardly.
     """
-    if quick:
-        sizes, rounds = _QUICK_SIZES, 1
-    chosen = _choose(rows(sizes), only)
+    chosen = _choose(rows(sizes or (_QUICK_SIZES if quick else SIZES)), only)
+    rounds = rounds or (1 if quick else _ROUNDS)
     machine = Machine.here()
     click.echo(machine.text(), err=True)
     try:
         check_programs(chosen)
         with tempfile.TemporaryDirectory(prefix="floe-bench-") as folder:
-            samples = run_rounds(chosen, Workplace(Path(folder)), rounds, _tell)
+            workplace = Workplace(Path(folder))
+            samples = run_rounds(chosen, workplace, rounds, _tell, warm_up=not quick)
     except MeasureError as problem:
         click.echo(f"error: {problem}", err=True)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Writes a data product of a given size: one dbt project, floe.yaml beside it, and the same for peers.
+"""Writes a data product of a given size: a dbt project, floe.yaml, and what peers read beside it.
 
 The same size and seed give the same bytes, on every Python and machine.
 """
@@ -23,6 +23,10 @@ from floe_bench.models import DOMAINS, ENTITIES, Model
 
 TEMPLATE = Path(__file__).with_name("template")
 
+_RAW_COLUMNS = (
+    *("id", "account_id", "email", "status", "country_code", "amount_cents"),
+    *("created_at", "updated_at"),
+)
 _ROWS = 60
 _ACCOUNTS = 30
 _STATUSES = ("new", "active", "paused", "done", "cancelled")
@@ -102,19 +106,15 @@ def _raw(entity: str, draw: Draw) -> str:
     """Sixty rows as a source system would export them; keys are unique, text is untidy."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ("id", "account_id", "email", "status", "country_code", "amount_cents")
-        + ("created_at", "updated_at")
-    )
+    writer.writerow(_RAW_COLUMNS)
     for number in range(1, _ROWS + 1):
         account = 1 + draw.below(_ACCOUNTS)
         day, hour = 1 + draw.below(28), draw.below(24)
         email = f" Person{account}@Example.com" if number % 7 == 0 else f"p{account}@example.com"
-        writer.writerow(
-            (number, account, email, draw.one(_STATUSES), _COUNTRIES[account % len(_COUNTRIES)])
-            + (draw.below(500_000), f"2024-02-{day:02} {hour:02}:00:00")
-            + (f"2024-03-{day:02} {hour:02}:30:00",)
-        )
+        status, country = draw.one(_STATUSES), _COUNTRIES[account % len(_COUNTRIES)]
+        created, updated = f"2024-02-{day:02} {hour:02}:00:00", f"2024-03-{day:02} {hour:02}:30:00"
+        cents = draw.below(500_000)
+        writer.writerow((number, account, email, status, country, cents, created, updated))
     return text.getvalue()
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = (
-    ("floe-cli", "dbt-core", "dbt-duckdb", "duckdb", "dagster", "dagster-dbt")
-    + ("dagster-dg-cli",)
-)  # fmt: skip
+    *("floe-cli", "dbt-core", "dbt-duckdb", "duckdb", "dagster", "dagster-dbt"),
+    "dagster-dg-cli",
+)
 
 
 @dataclass(frozen=True, slots=True)

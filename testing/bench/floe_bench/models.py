@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 DOMAINS = (
-    ("sales", "finance", "marketing", "support", "product", "logistics", "people", "risk")
-    + ("billing", "partners", "growth", "web")
-)  # fmt: skip
+    *("sales", "finance", "marketing", "support", "product", "logistics", "people", "risk"),
+    *("billing", "partners", "growth", "web"),
+)
 ENTITIES = (
-    ("orders", "customers", "payments", "invoices", "tickets", "sessions", "shipments")
-    + ("refunds", "campaigns", "contracts", "visits", "messages")
-)  # fmt: skip
+    *("orders", "customers", "payments", "invoices", "tickets", "sessions", "shipments"),
+    *("refunds", "campaigns", "contracts", "visits", "messages"),
+)
 
 MARTS_PER_EXPOSURE = 15
 _EPHEMERAL_EVERY = 5
@@ -161,7 +161,7 @@ def _accounts(
     if other is not None:
         join = f"left join {{{{ ref('{other.name}') }}}} as other using (account_id)\n"
         column = ",\n  other.total_amount as amount_elsewhere"
-    columns = [
+    columns: list[dict[str, Any]] = [
         {
             "name": "account_key",
             "description": "Key of the account in this mart",
@@ -210,7 +210,9 @@ def _events(domain: str, place: int, first: Model) -> Model:
     )
 
 
-def _mart(name: str, description: str, domain: str, columns: list[dict[str, Any]]) -> dict[str, Any]:
+def _mart(
+    name: str, description: str, domain: str, columns: list[dict[str, Any]]
+) -> dict[str, Any]:
     meta = {
         "owner": f"{domain}@example.com",
         "tier": "gold",

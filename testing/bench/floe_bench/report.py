@@ -122,10 +122,7 @@ def table(found: Sequence[Result]) -> str:
     lines = [
         _line([title for title, _ in columns], widths),
         "|" + "|".join("-" * (width + 2) for width in widths) + "|",
-        *(
-            _line([cells[place] for _, cells in columns], widths)
-            for place in range(len(found))
-        ),
+        *(_line([cells[place] for _, cells in columns], widths) for place in range(len(found))),
     ]
     return "\n".join(lines)
 

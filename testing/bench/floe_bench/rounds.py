@@ -80,7 +80,14 @@ def check_programs(rows: Sequence[Row]) -> None:
             raise MeasureError(f"there is no `{program}` beside {sys.executable}: run `make bench`")
 
 
-def run_rounds(rows: Sequence[Row], workplace: Workplace, rounds: int, tell: Tell) -> Samples:
+def run_rounds(
+    rows: Sequence[Row],
+    workplace: Workplace,
+    rounds: int,
+    tell: Tell,
+    *,
+    warm_up: bool = True,
+) -> Samples:
     """Measure each command once a round, after a round that warms up and is not counted.
 
     Every second round goes backwards, so that of two commands each is the first as often.
@@ -90,9 +97,10 @@ def run_rounds(rows: Sequence[Row], workplace: Workplace, rounds: int, tell: Tel
     """
     commands = tuple(dict.fromkeys(side for row in rows for side in (row.ours, row.peer)))
     samples: Samples = {command: [] for command in commands}
-    for number in range(rounds + 1):
+    for number in range(0 if warm_up else 1, rounds + 1):
         title = f"round {number} of {rounds}" if number else "warming up"
-        for command in commands if number % 2 else reversed(commands) if number else commands:
+        backwards = number > 0 and number % 2 == 0
+        for command in reversed(commands) if backwards else commands:
             found = workplace.measure(command)
             tell(f"{title}: {command}: {found.cpu_seconds:.2f} CPU s")
             if number:
@@ -102,4 +110,3 @@ def run_rounds(rows: Sequence[Row], workplace: Workplace, rounds: int, tell: Tel
 
 def _programs() -> Path:
     return Path(sys.executable).parent
-

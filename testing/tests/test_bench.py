@@ -1,0 +1,400 @@
+"""The benchmark measures what it says it measures, on products that really build."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from floe_bench import states
+from floe_bench.__main__ import main
+from floe_bench.generator import generate
+from floe_bench.machine import Machine
+from floe_bench.measure import MeasureError, Measurement, measure
+from floe_bench.report import document, page, results, table
+from floe_bench.rounds import Workplace, run_rounds
+from floe_bench.rows import Command, Row, rows
+from floe_testing.cli import run_floe
+
+MACHINE = Machine("A processor", 2, "Linux x86_64", 0.25, "3.12.1", {"floe-cli": "0.1.0"})
+
+
+def python(text: str, **more: Any) -> Command:
+    return Command(("python", "-c", text), **more)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+# The generator
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bench") / "product"
+    generate(folder, 100)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manifest(product: Path) -> dict[str, Any]:
+    """dbt's, from a parse in which every warning is an error."""
+    dbt = Path(sys.executable).with_name("dbt")
+    done = subprocess.run(
+        [
+            dbt,
+            "--warn-error",
+            "--show-all-deprecations",
+            "--no-send-anonymous-usage-stats",
+            "parse",
+        ],
+        cwd=product / "dbt",
+        env={**os.environ, "FLOE_PROJECT_DIR": str(product)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "warning" not in (done.stdout + done.stderr).lower()
+    content: dict[str, Any] = json.loads((product / "dbt/target/manifest.json").read_text())
+    return content
+
+
+def test_the_same_size_and_seed_give_the_same_bytes(tmp_path: Path) -> None:
+    generate(tmp_path / "one", 100)
+    generate(tmp_path / "two", 100)
+    generate(tmp_path / "other", 100, seed=2)
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert files(tmp_path / "one") != files(tmp_path / "other")
+
+
+def test_a_product_of_100_models_has_a_realistic_shape(manifest: dict[str, Any]) -> None:
+    nodes = [node for node in manifest["nodes"].values() if node["package_name"] == "warehouse"]
+    models = [node for node in nodes if node["resource_type"] == "model"]
+    tests = [node for node in nodes if node["resource_type"] == "test"]
+    columns = [column for model in models for column in model["columns"].values()]
+    assert Counter(model["config"]["materialized"] for model in models) == {
+        "view": 60,
+        "ephemeral": 5,
+        "table": 30,
+        "incremental": 5,
+    }
+    assert Counter(model["fqn"][1] for model in models) == {
+        "staging": 40,
+        "intermediate": 25,
+        "marts": 35,
+    }
+    assert 100 < len(tests) < 220
+    assert len([test for test in tests if "test_metadata" not in test]) == 5
+    assert len([node for node in nodes if node["resource_type"] == "seed"]) == 3
+    assert len(manifest["sources"]) == 40
+    assert len(manifest["exposures"]) == 3
+    assert all(model["description"] and model["config"]["meta"]["owner"] for model in models)
+    assert all(column["description"] for column in columns)
+    classified = [column for column in columns if "floe" in column["config"]["meta"]]
+    assert 100 < len(classified) < len(columns) / 2
+    used = {name for model in models for name in model["depends_on"]["macros"]}
+    assert {name.rpartition(".")[2] for name in used if name.startswith("macro.warehouse")} == {
+        "cents_to_units",
+        "is_positive",
+        "newer_rows",
+        "normalise_email",
+        "surrogate_key",
+    }
+
+
+def test_a_product_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate(tmp_path / "product", 20)
+    monkeypatch.chdir(tmp_path / "product")
+    done = run_floe("run", "--output", "json")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    record = json.loads(done.stdout)
+    built = [node for node in record["nodes"] if node["resource_type"] in {"model", "seed"}]
+    assert len(built) == 20 + 3 - 1  # the seeds, and without the ephemeral model
+
+
+def test_a_product_needs_three_layers(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a product has 10 models or more, not 9"):
+        generate(tmp_path / "product", 9)
+
+
+# The states
+
+
+def test_a_touched_model_is_new_each_time(product: Path) -> None:
+    seen = {json.dumps(sorted(map(hash, files(product / "dbt/models").values())))}
+    for _ in range(3):
+        states.touch_a_model(product)
+        seen.add(json.dumps(sorted(map(hash, files(product / "dbt/models").values()))))
+    assert len(seen) == 4
+
+
+def test_the_broken_product_is_refused_for_several_reasons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(tmp_path / "product", 10)
+    monkeypatch.chdir(tmp_path / "product")
+    assert run_floe("validate").exit_code == 0
+    states.break_floe(tmp_path / "product")
+    broken = run_floe("validate", "--output", "json")
+    assert broken.exit_code == 3
+    assert len(json.loads(broken.stdout)["diagnostics"]) >= 4
+
+
+def test_cold_leaves_what_was_generated_at_first(tmp_path: Path) -> None:
+    generate(tmp_path / "product", 10)
+    before = files(tmp_path / "product")
+    for name in (".floe/artifacts.json", "dbt/target/manifest.json", "dbt/logs/dbt.log"):
+        (tmp_path / "product" / name).parent.mkdir(parents=True)
+        (tmp_path / "product" / name).write_text("{}")
+    states.make_cold(tmp_path / "product")
+    assert files(tmp_path / "product") == before
+
+
+# Measuring
+
+BURN = "import time\nwhile time.process_time() < 0.3: pass\n"
+CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}], check=True)"
+DAEMON = f"""
+import os, subprocess, sys
+subprocess.Popen([sys.executable, "-c", {BURN!r}], start_new_session=True)
+os._exit(0)
+"""
+
+
+def used(text: str, folder: Path, **more: Any) -> Measurement:
+    return measure([sys.executable, "-c", text], folder=folder, env=dict(os.environ), **more)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BURN,
+        CHILD,
+        pytest.param(
+            DAEMON,
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux adopts daemons"),
+        ),
+    ],
+    ids=["itself", "a child", "a daemon"],
+)
+def test_the_whole_process_tree_is_measured(text: str, tmp_path: Path) -> None:
+    assert used(text, tmp_path).cpu_seconds >= 0.3
+
+
+def test_memory_is_that_of_the_largest_process(tmp_path: Path) -> None:
+    large = used("content = b'x' * 100_000_000", tmp_path).max_rss
+    assert 100_000_000 < large < 150_000_000
+    assert used("pass", tmp_path).max_rss < 50_000_000
+
+
+def test_the_expected_exit_code_may_be_another(tmp_path: Path) -> None:
+    assert used("raise SystemExit(3)", tmp_path, exit_code=3).cpu_seconds > 0
+
+
+@pytest.mark.parametrize(("ends_with", "expected"), [(2, 0), (0, 3)])
+def test_another_exit_code_stops_with_what_was_printed(
+    ends_with: int, expected: int, tmp_path: Path
+) -> None:
+    text = f"print('what went wrong'); raise SystemExit({ends_with})"
+    with pytest.raises(MeasureError) as stopped:
+        used(text, tmp_path, exit_code=expected)
+    assert str(stopped.value) == (
+        f"`{sys.executable} -c {text}` in {tmp_path} ended with exit code {ends_with}, "
+        f"expected {expected}\nwhat went wrong\n"
+    )
+
+
+def test_a_program_that_does_not_exist_stops(tmp_path: Path) -> None:
+    with pytest.raises(MeasureError, match="`/nowhere/floe` could not be started"):
+        measure(["/nowhere/floe"], folder=tmp_path, env={})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux adopts daemons")
+def test_a_daemon_that_does_not_end_is_noticed() -> None:
+    daemon = (
+        "import subprocess, sys; subprocess.Popen("
+        "[sys.executable, '-c', 'import time; time.sleep(3)'], start_new_session=True)"
+    )
+    text = (
+        "import json, sys\nfrom floe_bench import supervise\n"
+        "supervise.SECONDS_FOR_DAEMONS = 0.1\n"
+        f"print(json.dumps(supervise.supervise([sys.executable, '-c', {daemon!r}])))"
+    )
+    printed = subprocess.check_output([sys.executable, "-c", text], text=True)
+    assert json.loads(printed)["left_running"] is True
+
+
+# Rounds
+
+
+def noting(name: str) -> Callable[[Path], None]:
+    def note(folder: Path) -> None:
+        with (folder / "order").open("a") as file:
+            file.write(name)
+
+    return note
+
+
+def test_commands_take_turns_after_a_warm_up(tmp_path: Path) -> None:
+    setup = python("open('order', 'a').write('s')")
+    a, b, c = (python(f"'{name}'", prepare=noting(name), setup=setup) for name in "abc")
+    told: list[str] = []
+    some = [Row("one", a, b), Row("two", a, c)]
+    samples = run_rounds(some, Workplace(tmp_path), 3, told.append)
+    assert (tmp_path / "empty/order").read_text() == "sabc" + "abc" + "cba" + "abc"
+    assert {command: len(found) for command, found in samples.items()} == {a: 3, b: 3, c: 3}
+    assert [re.sub(r"\d+\.\d+", "<seconds>", line) for line in told[:4]] == [
+        "warming up: python -c 'a': <seconds> CPU s",
+        "warming up: python -c 'b': <seconds> CPU s",
+        "warming up: python -c 'c': <seconds> CPU s",
+        "round 1 of 3: python -c 'a': <seconds> CPU s",
+    ]
+
+
+def test_the_developer_s_settings_are_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBT_THREADS", "64")
+    text = "import json, os; json.dump(dict(os.environ), open('env.json', 'w'))"
+    Workplace(tmp_path).measure(python(text))
+    seen = json.loads((tmp_path / "empty/env.json").read_text())
+    assert "DBT_THREADS" not in seen
+    assert seen["DBT_SEND_ANONYMOUS_USAGE_STATS"] == "false"
+    assert seen["HOME"] == str(tmp_path / "home")
+
+
+def test_each_command_has_a_name_of_its_own() -> None:
+    commands = {side for row in rows() for side in (row.ours, row.peer)}
+    assert len({str(command) for command in commands}) == len(commands)
+
+
+# The table
+
+A, B, C = python("a"), python("b", name="peer"), python("c", size=100, state="cold", name="floe c")
+SAMPLES = {
+    A: [Measurement(0.1, 0.2, 10_000_000), Measurement(0.3, 0.2, 30_000_000)],
+    B: [Measurement(1.0, 2.0, 50_000_000), Measurement(1.0, 2.0, 50_000_000)],
+    C: [Measurement(12.0, 2.0, 50_000_000), Measurement(14.0, 2.0, 50_000_000)],
+}
+PLAIN = (Row("first", A, B), Row("second", C, B))
+WITH_GOALS = (Row("first", A, B, goal=0.5), Row("second", C, B, memory_goal=200))
+
+
+def test_the_table_shows_medians_and_the_spread_of_ratios() -> None:
+    assert table(results(PLAIN, SAMPLES)) == (
+        "| floe        | state | models | peer | floe CPU s | peer CPU s | ratio | spread         "
+        "| floe MB | peer MB |\n"
+        "|-------------|-------|--------|------|------------|------------|-------|----------------"
+        "|---------|---------|\n"
+        "| python -c a |       |        | peer | 0.200      | 1.0        | 0.20  | 0.10 to 0.30   "
+        "| 20      | 50      |\n"
+        "| floe c      | cold  | 100    | peer | 13.0       | 1.0        | 13.00 | 12.00 to 14.00 "
+        "| 50      | 50      |"
+    )
+
+
+def test_goals_have_a_column_once_there_are_any() -> None:
+    [title, _, first, second] = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in table(results(WITH_GOALS, SAMPLES)).splitlines()
+    ]
+    assert [first[title.index(name)] for name in ("goal", "goal MB")] == ["<= 0.5", ""]
+    assert [second[title.index(name)] for name in ("goal", "goal MB")] == ["", "<= 200"]
+
+
+def test_programs_get_all_samples() -> None:
+    found = document(results(PLAIN, SAMPLES), MACHINE, 2)
+    assert found["machine"]["versions"] == {"floe-cli": "0.1.0"}
+    assert found["rounds"] == 2
+    assert found["rows"][1] == {
+        "name": "second",
+        "state": "cold",
+        "models": 100,
+        "ratio": 13.0,
+        "spread": [12.0, 14.0],
+        "goal": None,
+        "memory_goal": None,
+        "floe": {
+            "command": "python -c c",
+            "cpu_seconds": [12.0, 14.0],
+            "wall_seconds": [2.0, 2.0],
+            "max_rss": [50_000_000, 50_000_000],
+        },
+        "peer": {
+            "command": "python -c b",
+            "cpu_seconds": [1.0, 1.0],
+            "wall_seconds": [2.0, 2.0],
+            "max_rss": [50_000_000, 50_000_000],
+        },
+    }
+
+
+def test_the_page_names_machine_and_versions() -> None:
+    text = page(results(PLAIN, SAMPLES), MACHINE, 7)
+    assert "7 rounds" in text.replace("\n", " ")
+    assert table(results(PLAIN, SAMPLES)) in text
+    assert (
+        "```text\nA processor, 2 cores, Linux x86_64, load 0.2 at the start\nPython 3.12.1\n"
+        "floe-cli 0.1.0\n```"
+    ) in text
+
+
+# The program
+
+
+def test_the_program_measures_and_writes(tmp_path: Path) -> None:
+    figures, text = tmp_path / "figures.json", tmp_path / "page.md"
+    done = CliRunner().invoke(
+        main,
+        [
+            *("--only", "version", "--rounds", "1", "--output", "json", str(figures)),
+            *("--write-page", str(text)),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    assert re.search(r"^\| floe --version \| python -c pass \|", done.stdout, re.MULTILINE)
+    assert [row["name"] for row in json.loads(figures.read_text())["rows"]] == ["version"]
+    assert text.read_text().startswith("# What floe costs\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--only", "versions"],
+            "Error: There is no row `versions`: there are version, help, validate, compile-cold, "
+            "compile-unchanged, compile-touched, run-dbt, run-dagster, definitions.",
+        ),
+        (["--sizes", "9"], "Error: Invalid value for '--sizes': a product has 10 models or more"),
+        (
+            ["--sizes", "many"],
+            "Error: Invalid value for '--sizes': `many` is not a list of whole numbers",
+        ),
+    ],
+)
+def test_a_mistake_on_the_command_line(words: list[str], message: str) -> None:
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1] == message
+
+
+def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    interpreter = tmp_path / "python"
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    done = CliRunner().invoke(main, ["--only", "version"])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"error: there is no `floe` beside {interpreter}: run `make bench`"
+    )
