@@ -377,6 +377,10 @@ def test_the_program_measures_and_writes(tmp_path: Path) -> None:
             "Error: There is no row `versions`: there are version, help, validate, compile-cold, "
             "compile-unchanged, compile-touched, run-dbt, run-dagster, definitions.",
         ),
+        (
+            ["--output", "json", "nowhere/figures.json"],
+            "Error: There is no folder `nowhere` to write to.",
+        ),
         (["--sizes", "9"], "Error: Invalid value for '--sizes': a product has 10 models or more"),
         (
             ["--sizes", "many"],

@@ -13,7 +13,7 @@ _BROKEN_FLOE = """\
 name: Bench Product
 version: "1.0"
 transforms:
-  - {name: staging, project: dbt, modles: [{path: models/staging}]}
+  - {name: staging, project: dbt, modelz: [{path: models/staging}]}
   - {name: marts, project: dbt, select: "tag:marts", depends_on: [stagign]}
 schedules:
   - {name: daily, cron: "0 26 * * *", timezone: Europe/Berlin, transforms: [marts]}
@@ -23,7 +23,7 @@ type: dagster_dbt.DbtProjectComponent
 
 attributes:
   project: "{{ context.project_root }}/../dbt"
-  selekt: "tag:marts"
+  selection: "tag:marts"
   exclude: [staging]
 """
 
