@@ -383,6 +383,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (root / project / "dbt_project.yml").write_text(f"name: {project}\n")
         for name in ("a", "b", "bronze/c", "silver/d", "gold/e"):
             (models / f"{name}.sql").write_text("select 1 as x")
+    (root / "canary_module.py").write_text("def build(context): ...")
     return root
 
 

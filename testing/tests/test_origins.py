@@ -22,7 +22,7 @@ from floe_core.compiler.origins import trace
 from floe_core.compiler.pipeline import IN_MEMORY, run_stages
 from floe_core.compiler.request import CompileRequest
 from floe_core.compiler.resolve import Resolved, resolve
-from floe_core.diagnostics import Report, render_all
+from floe_core.diagnostics import Report
 from floe_core.provenance import Leaf, leaves
 
 CANARY = Path(__file__).parent / "canary"
@@ -44,10 +44,12 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for project in ("dbt", "other_dbt"):
         models = folder / project / "models"
         models.mkdir(parents=True)
-        text = f"name: {project}_models\nmodels: {{{project}_models: {{+schema: {project}}}}}\n"
+        config = f"{{+schema: {project}, +tags: [canary]}}"
+        text = f"name: {project}_models\nmodels: {{{project}_models: {config}}}\n"
         (models.parent / "dbt_project.yml").write_text(text)
         (models / "a.sql").write_text("select 1 as email")
         (models / "b.sql").write_text("select 2 as x")
+    (folder / "canary_module.py").write_text("def build(context): ...")
     (folder / "dbt" / "models" / "schema.yml").write_text(SCHEMA)
     return folder
 
@@ -55,7 +57,7 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build(folder: Path, **options: Any) -> Built:
     request = CompileRequest(folder / "floe.yaml", **{"environ": {}, **options})
     outcome = run_stages(IN_MEMORY, request)
-    assert render_all([d for d in outcome.diagnostics if d.is_error]) == ""
+    assert [d.render() for d in outcome.diagnostics if d.is_error] == []
     built: Built = outcome.value
     return built
 
@@ -116,13 +118,13 @@ def test_all_that_both_files_say_is_found(traced: Sequence[Leaf]) -> None:
         ("dbt_vars.canary_var", "option", None),
         ("identity.environment", "environment", "platform.yaml:3:14"),
         ("identity.environment_category", "file", "platform.yaml:4:23"),
-        ("governance.policy_enforcement_level", "policy", "floe.yaml:32:29"),
-        ("quality_config.minimum_test_coverage", "policy", "floe.yaml:36:42"),
+        ("governance.policy_enforcement_level", "policy", "floe.yaml:38:29"),
+        ("quality_config.minimum_test_coverage", "policy", "floe.yaml:42:42"),
         ("column_classifications.a.email.pii_type", "dbt", "dbt/models/schema.yml:6:63"),
-        ("enforcement_result.level", "policy", "floe.yaml:32:29"),
+        ("enforcement_result.level", "policy", "floe.yaml:38:29"),
         ("enforcement_result.models_checked", "computed", None),
         ("plugins.secret_backends[0]", "file", "platform.yaml:59:30"),
-        ("orchestration.sensors[2].status", "file", "floe.yaml:30:45"),
+        ("orchestration.sensors[2].status", "file", "floe.yaml:36:74"),
         ("control_plane.api_url", "file", "platform.yaml:77:12"),
     ],
 )
@@ -286,7 +288,7 @@ def test_origin_of_what_is_decided(
         tmp_path / "floe.yaml", **{"environ": {}, "platform_file": file, **options}
     )
     outcome = run_stages((load, resolve, inspect_nothing, enforce, stage_build), request)
-    assert render_all([d for d in outcome.diagnostics if d.is_error]) == ""
+    assert [d.render() for d in outcome.diagnostics if d.is_error] == []
     origin = next(leaf.origin for leaf in trace(outcome.value) if leaf.field == field)
     assert (origin.kind, origin.place()) == (kind, place)
     assert reason in origin.reason

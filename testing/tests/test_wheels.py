@@ -18,6 +18,7 @@ from email import message_from_string
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("floe-core", "floe-client", "floe-dbt", "floe-dagster", "floe-cli")
@@ -91,8 +92,8 @@ def test_one_version_and_siblings_pinned_to_it(package: str) -> None:
     extras = project.get("optional-dependencies", {})
     assert isinstance(extras, dict)
     requirements = [project["dependencies"], *extras.values()]
-    siblings = [r for group in requirements for r in group if r.startswith("floe-")]
-    assert all(r.split("[")[0].endswith(f"=={VERSION}") for r in siblings), siblings
+    siblings = [Requirement(r) for group in requirements for r in group if r.startswith("floe-")]
+    assert {str(sibling.specifier) for sibling in siblings} <= {f"=={VERSION}"}
 
 
 def environment_with(package: str, wheelhouse: Path, folder: Path) -> Path:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
+from floe_core.dagster_names import RUN_JOB
 from floe_core.errors import UsageError
 from floe_dagster.definitions import build_definitions
 from floe_dagster.plan import RunRequest, plan
 from floe_dagster.records import RunRecord, find_record, read_records
-from floe_dagster.schedules import RUN_JOB
 from floe_dbt.engine import (
     BuildResult,
     CommandResult,

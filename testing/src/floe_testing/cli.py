@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 _VARYING = (
+    (re.compile(r"(?: {2,})(?=\d+\.\d+ s\b)"), "  "),  # right-aligned durations
     (re.compile(r"\d+\.\d+ s\b"), "<seconds> s"),
     (re.compile(r'("pid": )\d+|("host": )"[^"]*"'), r"\1\2<process>"),
     (re.compile(r'("seconds": )\d+(\.\d+)?'), r"\1<seconds>"),

@@ -31,7 +31,7 @@ _DOCUMENTS = frozenset(CHECK_FORMATS) - {"text"}
 def asked_format(arguments: Sequence[str]) -> str:
     """Form of the output that a command line asks for which cannot be understood as a whole."""
     format = "text"
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=False):
         if word == "--":
             break
         if joined := re.fullmatch(r"(?:--output=|-[qv]*o)(.+)", word):

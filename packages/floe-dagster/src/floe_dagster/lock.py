@@ -91,11 +91,11 @@ def hold_file(
     """
     make_folder(path.parent)
     lock = FileLock(path, thread_local=False)
-    try:
-        with writing_to(path.parent):
+    with writing_to(path.parent):
+        try:
             _acquire(lock, path, wait, on_wait)
-    except Timeout:
-        raise ProjectLockedError(f"{_who(read_holder(path))} {does}", help=help) from None
+        except Timeout:  # which is an OSError, and says nothing of the folder
+            raise ProjectLockedError(f"{_who(read_holder(path))} {does}", help=help) from None
     sidecar = _sidecar(path)
     try:
         holder = Holder(os.getpid(), command, datetime.now(UTC))

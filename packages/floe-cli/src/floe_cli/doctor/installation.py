@@ -6,13 +6,13 @@ import platform
 import shlex
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution
-from importlib.metadata import entry_points as installed_entry_points
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from floe_cli.doctor.check import Check, Section
+from floe_cli.output import plural
 from floe_core.version import __version__
 
 _AUTHOR = "The floe authors"
@@ -82,23 +82,22 @@ def requirements() -> Iterator[Check]:
 
 
 def plugins() -> Iterator[Check]:
-    """Plugins, floe's own and those of others, can be loaded."""
-    groups = sorted(group for group in installed_entry_points().groups if group.startswith("floe."))
-    points = [point for group in groups for point in sorted(installed_entry_points(group=group))]
-    loaded = []
-    for point in points:
-        problem = _load(point)
-        if problem is None:
-            loaded.append(f"{point.name} ({point.group})")
+    """Plugins, floe's own and those of others, can be used."""
+    from floe_core.plugins import INTERFACES, states
+
+    found = [state for group in INTERFACES for state in states(group)]
+    for state in found:
+        if state.state == "ok":
             continue
-        owner = point.dist.name if point.dist else "its package"
+        registration = state.registration
         yield Check(
             "problem",
-            f"plugin `{point.name}` of `{point.group}` cannot be loaded: {problem}",
-            f"install {owner} again, or remove it: pip uninstall {owner}",
+            f"plugin `{registration.name}` of `{registration.group}` cannot be used: "
+            f"{state.reason}",
+            f"pip uninstall {registration.distribution}, or install another version of it",
         )
-    if loaded:
-        yield Check("ok", f"plugins: {', '.join(loaded)}")
+    usable = sum(state.state == "ok" for state in found)
+    yield Check("ok", f"{plural(usable, 'plugin')} can be used")
 
 
 def git() -> Check:
@@ -107,14 +106,6 @@ def git() -> Check:
         return Check("ok", "git")
     message = "git is not on PATH; `floe deps` needs it for dbt packages from a repository"
     return Check("warning", message, "install git")
-
-
-def _load(point: EntryPoint) -> str | None:
-    try:
-        point.load()
-    except Exception as problem:
-        return f"{type(problem).__name__}: {problem}"
-    return None
 
 
 def _siblings(name: str) -> dict[str, Distribution | None]:

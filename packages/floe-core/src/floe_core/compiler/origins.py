@@ -226,9 +226,9 @@ class _Tracer:
             return _computed("the one asset of a transform that is not dbt's")
         if key == "inputs_hash":
             return _computed("a hash of the files that the transform is made of")
-        fields = [("transforms", transform.number, name) for name in ("entry", "path", "project")]
-        named = next((field for field in fields if self._has("floe", field)), None)
-        return self._copied("floe", named) if named else _computed("found by the plugin")
+        fields = ("entry", "path", "project")
+        named = [f for f in fields if self._has("floe", ("transforms", transform.number, f))]
+        return _computed(f"the file or folder that `{named[0]}` names" if named else "found nearby")
 
     def _located(self, transform: Any, key: FieldPath) -> Origin:
         """What the transform's plugin found, from where it says that it found it."""

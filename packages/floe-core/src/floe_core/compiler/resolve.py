@@ -214,7 +214,10 @@ def _place_storage(storage: StorageProfile, move: Callable[[str], str]) -> Stora
 
 def _place_compute(compute: ComputeProfile, move: Callable[[str], str]) -> ComputeProfile:
     """Only the engine's plugin knows which of its properties are paths."""
-    target = plugins.compute_target(compute.type)
+    try:
+        target = plugins.compute_target(compute.type)
+    except PluginError:  # which is said where the product uses this entry
+        return compute
     return compute if target is None else target.relocate(compute, move)
 
 
