@@ -98,7 +98,7 @@ def main(
 
     CPU seconds of whole process trees; floe and its peers take turns, and the table shows
     medians. Compare ratios: seconds belong to the machine. Everything takes about an hour on two
-    quiet cores, most of it at 5000 models.
+    quiet cores, most of it at 5000 models; after Ctrl-C the rounds that are over count.
     """
     chosen = _choose(rows(sizes or (_QUICK_SIZES if quick else SIZES)), only)
     rounds = rounds or (1 if quick else _ROUNDS)
@@ -116,6 +116,7 @@ def main(
         click.echo(f"error: {problem}", err=True)
         sys.exit(1)
     _tell(f"{(time.monotonic() - start) / 60:.0f} minutes in all")
+    rounds = len(next(iter(samples.values())))
     found = report.results(chosen, samples)
     click.echo(report.table(found))
     if output is not None:

@@ -90,21 +90,29 @@ def run_rounds(
 ) -> Samples:
     """Measure each command once a round, after a round that warms up and is not counted.
 
-    Every second round goes backwards, so that of two commands each is the first as often.
+    Every second round goes backwards, so that of two commands each is the first as often. After an
+    interrupt the whole rounds that there are count.
 
     Raises:
         MeasureError: as soon as a command does not end as it should.
     """
     commands = tuple(dict.fromkeys(side for row in rows for side in (row.ours, row.peer)))
     samples: Samples = {command: [] for command in commands}
-    for number in range(0 if warm_up else 1, rounds + 1):
-        title = f"round {number} of {rounds}" if number else "warming up"
-        backwards = number > 0 and number % 2 == 0
-        for command in reversed(commands) if backwards else commands:
-            found = workplace.measure(command)
-            tell(f"{title}: {command}: {found.cpu_seconds:.2f} CPU s")
-            if number:
-                samples[command].append(found)
+    try:
+        for number in range(0 if warm_up else 1, rounds + 1):
+            title = f"round {number} of {rounds}" if number else "warming up"
+            backwards = number > 0 and number % 2 == 0
+            for command in reversed(commands) if backwards else commands:
+                found = workplace.measure(command)
+                tell(f"{title}: {command}: {found.cpu_seconds:.2f} CPU s")
+                if number:
+                    samples[command].append(found)
+    except KeyboardInterrupt:
+        whole = min(len(found) for found in samples.values())
+        tell(f"interrupted after {whole} whole rounds")
+        if whole == 0:
+            raise
+        return {command: found[:whole] for command, found in samples.items()}
     return samples
 
 
