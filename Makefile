@@ -50,8 +50,8 @@ demo: sync ## Build a real data product from prepared data and query it
 	@echo "  demo/flights/.floe/artifacts.json   what ran"
 	@echo "  README.md                           how to start a product of your own"
 
-test-integration: sync ## Run the tests that need servers; installs and starts them
-	$(RUN) pytest -m integration packages testing/integration $(ARGS)
+test-integration: sync ## Run the tests that need servers, wheels or a long time; installs and starts servers
+	$(RUN) pytest -m integration -n auto --dist loadfile packages testing $(ARGS)
 
 test: sync ## Run the tests, without those that need servers
 	$(RUN) pytest -n auto --dist worksteal $(ARGS)

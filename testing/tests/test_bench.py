@@ -79,6 +79,7 @@ def test_the_same_size_and_seed_give_the_same_bytes(tmp_path: Path) -> None:
     assert files(tmp_path / "one") != files(tmp_path / "other")
 
 
+@pytest.mark.integration
 def test_a_product_of_100_models_has_a_realistic_shape(manifest: dict[str, Any]) -> None:
     nodes = [node for node in manifest["nodes"].values() if node["package_name"] == "warehouse"]
     models = [node for node in nodes if node["resource_type"] == "model"]
@@ -114,6 +115,7 @@ def test_a_product_of_100_models_has_a_realistic_shape(manifest: dict[str, Any])
     }
 
 
+@pytest.mark.integration
 def test_a_product_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generate(tmp_path / "product", 20)
     monkeypatch.chdir(tmp_path / "product")
@@ -354,6 +356,7 @@ def test_the_page_names_machine_and_versions() -> None:
 # The program
 
 
+@pytest.mark.integration
 def test_the_program_measures_and_writes(tmp_path: Path) -> None:
     figures, text = tmp_path / "figures.json", tmp_path / "page.md"
     done = CliRunner().invoke(

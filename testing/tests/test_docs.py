@@ -179,6 +179,7 @@ def needs_of(page: Path, folder: Path) -> Iterator[dict[str, str]]:
         yield {"FLOE_PLATFORM_FILE": str(path), "FLOE_API_KEY": API_KEY}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("page", "lines"), sessions())
 def test_sessions_run(page: Path, lines: list[str], tmp_path: Path) -> None:
     """A page's commands run one after the other, in a copy of the product that it names."""

@@ -111,6 +111,7 @@ def environment_with(package: str, wheelhouse: Path, folder: Path) -> Path:
 
 
 @pytest.mark.network
+@pytest.mark.integration
 @pytest.mark.parametrize("package", PACKAGES)
 def test_wheel_alone(package: str, wheelhouse: Path, tmp_path: Path) -> None:
     """The wheel installs from a wheelhouse, imports, and is the one built here."""
@@ -131,6 +132,7 @@ def test_wheel_alone(package: str, wheelhouse: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.network
+@pytest.mark.integration
 def test_a_third_party_wheel_brings_plugins(wheelhouse: Path, tmp_path: Path) -> None:
     """A distribution of plugins, installed beside floe from wheels, is used in a run."""
     example = REPOSITORY / "testing" / "floe-plugin-example"
@@ -160,6 +162,7 @@ def test_a_third_party_wheel_brings_plugins(wheelhouse: Path, tmp_path: Path) ->
 
 
 @pytest.mark.network
+@pytest.mark.integration
 @pytest.mark.parametrize("package", PACKAGES)
 def test_wheel_content(package: str, wheelhouse: Path) -> None:
     """The wheel carries our name, license and types, and nothing but the package."""
@@ -179,6 +182,7 @@ def test_wheel_content(package: str, wheelhouse: Path) -> None:
 
 
 @pytest.mark.network
+@pytest.mark.integration
 def test_code_location_as_documented(wheelhouse: Path, tmp_path: Path) -> None:
     """floe-dagster alone runs a product that was compiled elsewhere, by the page's own lines."""
     here = Path(sys.executable).parent

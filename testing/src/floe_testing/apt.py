@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
 
 
 def install(package: str) -> bool:
@@ -16,7 +20,8 @@ def install(package: str) -> bool:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return False
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-q"], check=False, capture_output=True)
     command = ["apt-get", "install", "-qy", "--no-install-recommends", package]
-    subprocess.run(command, check=True, env=environment, capture_output=True)
+    with FileLock(Path(tempfile.gettempdir(), "floe-testing-apt.lock")):  # apt does not wait
+        subprocess.run(["apt-get", "update", "-q"], check=False, capture_output=True)
+        subprocess.run(command, check=True, env=environment, capture_output=True)
     return True
