@@ -17,6 +17,7 @@ from floe_dagster import execute as execute_module
 from floe_dagster.definitions import build_definitions
 from floe_dagster.execute import RunRequest, execute, plan
 from floe_dagster.instance import open_instance
+from floe_dagster.placement import place
 from floe_dagster.records import NodeRecord, RunRecord, read_records
 from floe_dbt.engine import Event, NodeStarted
 
@@ -370,3 +371,18 @@ def test_another_process_that_has_the_database(pure: Product) -> None:
         assert record.error is not None
         assert "is in use by process" in record.error
         holder.communicate("\n")
+
+
+@pytest.mark.parametrize("named", ["/app", "dbt"])
+def test_artifacts_that_were_compiled_elsewhere(mixed: Product, named: str) -> None:
+    """A Python transform is placed by its entry, wherever the dbt project of the others is."""
+    transforms = tuple(
+        transform
+        if transform.is_asset
+        else transform.model_copy(update={"dbt_project_path": named})
+        for transform in mixed.artifacts.transforms
+    )
+    changes = {"transforms": transforms, "dbt_project_path": named}
+    placed = place(mixed.artifacts.model_copy(update=changes), mixed.root)
+    assert len(placed.notes) == (named == "/app")
+    assert execute(placed.artifacts, root=mixed.root).is_success

@@ -38,6 +38,9 @@ def place(artifacts: CompiledArtifacts, root: Path) -> Placed:
     notes: dict[str, None] = {}
     profiles = Path(os.path.relpath(Layout(root).profiles_dir(artifacts.environment), root))
     for transform in artifacts.transforms:
+        if transform.is_asset:
+            transforms.append(transform)
+            continue
         project = project_of(transform, artifacts, root)
         if project not in _named(transform, artifacts):
             named = transform.dbt_project_path or artifacts.dbt_project_path or "."
