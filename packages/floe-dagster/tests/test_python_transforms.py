@@ -317,15 +317,21 @@ def test_full_refresh_and_vars_reach_the_function(pure: Product) -> None:
     assert node.metadata == {"full": True, "vars": {"start": "2026-01-01"}}
 
 
+@pytest.mark.parametrize("secret", [CANARY, f'{CANARY}"\\ü'], ids=["plain", "escaped-in-json"])
 def test_secrets_are_nowhere(
-    pure: Product, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    pure: Product, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], secret: str
 ) -> None:
-    monkeypatch.setattr(execute_module, "resolve_secrets", lambda _artifacts: {"PW": CANARY})
-    pure.write("scoring.py", f"def build(context):\n    raise RuntimeError('no: {CANARY}')\n")
-    pure.write("src/shop/numbers.py", f"def make(context):\n    return {{'dsn': 'pw={CANARY}'}}\n")
+    monkeypatch.setattr(execute_module, "resolve_secrets", lambda _artifacts: {"PW": secret})
+    pure.write("secret.txt", secret)
+    read = "context.root.joinpath('secret.txt').read_text()"
+    pure.write("scoring.py", f"def build(context):\n    raise RuntimeError('no: ' + {read})\n")
+    pure.write(
+        "src/shop/numbers.py",
+        f"def make(context):\n    return {{'dsn': 'pw=' + {read}, 'all': [{{{read}: 1}}]}}\n",
+    )
     record = run(pure)
     assert nodes(record)["scores"].message == "RuntimeError: no: *****"
-    assert nodes(record)["numbers"].metadata == {"dsn": "pw=*****"}
+    assert nodes(record)["numbers"].metadata == {"dsn": "pw=*****", "all": [{"*****": 1}]}
     assert CANARY not in "".join(capfd.readouterr())
     for path in pure.layout.folder.rglob("*"):
         assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
@@ -386,3 +392,24 @@ def test_artifacts_that_were_compiled_elsewhere(mixed: Product, named: str) -> N
     placed = place(mixed.artifacts.model_copy(update=changes), mixed.root)
     assert len(placed.notes) == (named == "/app")
     assert execute(placed.artifacts, root=mixed.root).is_success
+
+
+def test_jobs_and_sensors_know_python_transforms(mixed: Product) -> None:
+    """A selection of a job knows them as `--select` does, and a sensor may wait for one."""
+    mixed.write(
+        "floe.yaml",
+        MIXED["floe.yaml"]
+        + "jobs: [{name: both, select: best scores}, {name: first, transforms: [staging]}]\n"
+        + "sensors: [{name: scored, type: asset, asset: scores, job: first}]\n",
+    )
+    compiled = compile_pipeline(mixed.root)
+    assert compiled.diagnostics == ()
+    orchestration = mixed.artifacts.orchestration
+    assert orchestration is not None
+    assert orchestration.jobs[0].nodes == ("asset.scores", "model.shop_dbt.best")
+    run(mixed)
+    assert statuses(run(mixed, job="both")) == {
+        "scores": "success",
+        "best": "success",
+        "not_null_best_score": "pass",
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from floe_core.index import Node, ProjectIndex
 from floe_core.schemas.artifacts import CompiledTransform
 
@@ -11,18 +13,27 @@ def unique_id(transform: str) -> str:
     return f"asset.{transform}"
 
 
-def asset_index(transform: CompiledTransform, environment: str) -> ProjectIndex:
-    """The index of a transform that is one asset: a single node, made from the artifacts alone."""
-    name = transform.name or ""
-    node = Node(
+def asset_node(name: str, kind: str, **known: Any) -> Node:
+    """The one node of a transform."""
+    return Node(
         unique_id=unique_id(name),
         resource_type="asset",
         name=name,
-        package_name=transform.type,
-        original_file_path=transform.path,
+        package_name=kind,
         fqn=(name,),
         alias=name,
-        materialized=transform.type,
+        materialized=kind,
+        **known,
+    )
+
+
+def asset_index(transform: CompiledTransform, environment: str) -> ProjectIndex:
+    """The index of a transform that is one asset: a single node, made from the artifacts alone."""
+    name = transform.name or ""
+    node = asset_node(
+        name,
+        transform.type,
+        original_file_path=transform.path,
         description=transform.description or "",
         tags=transform.tags,
         code_version=transform.inputs_hash,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from floe_core.asset_selection import is_selected
 from floe_core.diagnostics import near_miss
 from floe_core.errors import UsageError
 from floe_core.index import Node, ProjectIndex
@@ -17,7 +18,6 @@ from floe_core.layout import Layout
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster.connection import invocation, secrets_or_placeholders
 from floe_dagster.records import RunRecord, read_records
-from floe_dagster.transform_selection import is_selected
 from floe_dagster.units import Unit, resolve_units
 from floe_dbt.engine import FAILED, DbtEngine, DbtError, Selection, Window
 

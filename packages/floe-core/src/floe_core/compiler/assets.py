@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from floe_core.asset_index import unique_id
+from floe_core.asset_index import asset_node, unique_id
 from floe_core.compiler.findings import from_finding
 from floe_core.compiler.resolve import Resolved
 from floe_core.compiler.transforms import PlacedTransform
@@ -28,6 +28,20 @@ def inspect_assets(resolved: Resolved, report: Report) -> dict[str, str]:
             report.add(from_finding(resolved.loaded.floe_source, at, finding))
         hashes[transform.name] = _hash(transform, inspection.files)
     return hashes
+
+
+def asset_nodes(resolved: Resolved) -> list[Node]:
+    """Each such transform as the one node that it is."""
+    return [
+        asset_node(
+            transform.name,
+            transform.spec.type,
+            original_file_path=transform.located.project,
+            tags=tuple(transform.spec.tags),
+        )
+        for transform in resolved.transforms
+        if transform.asset is not None
+    ]
 
 
 def _hash(transform: PlacedTransform, files: Sequence[Path]) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from floe_core import profiles
-from floe_core.asset_index import unique_id
-from floe_core.compiler.assets import check_circles, check_names, inspect_assets
+from floe_core.compiler.assets import asset_nodes, check_circles, check_names, inspect_assets
 from floe_core.compiler.findings import from_finding
 from floe_core.compiler.orchestration import resolve_jobs, selections
 from floe_core.compiler.resolve import Resolved
@@ -77,12 +76,13 @@ def inspect(resolved: Resolved, report: Report) -> Inspected | None:
     check_names(resolved, indexes, report)
     check_circles(resolved, indexes, claims, report)
     _check_asset_keys(resolved, indexes, claims, report)
-    job_nodes = resolve_jobs(resolved.loaded, resolved.floe, inspections, claims, report)
+    nodes = asset_nodes(resolved)
+    claims |= {node.name: {node.unique_id} for node in nodes}
+    job_nodes = resolve_jobs(resolved.loaded, resolved.floe, inspections, nodes, claims, report)
     return Inspected(
         resolved,
         tuple(indexes),
-        {name: tuple(sorted(nodes)) for name, nodes in claims.items()}
-        | {name: (unique_id(name),) for name in assets},
+        {name: tuple(sorted(nodes)) for name, nodes in claims.items()},
         build_profiles(resolved),
         tuple(parsed),
         assets,

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
+from floe_core.asset_selection import is_selected
 from floe_core.compiler.load import Loaded
 from floe_core.compiler.transforms import (
     PlacedTransform,
@@ -18,7 +19,8 @@ from floe_core.compiler.transforms import (
 from floe_core.compiler.validation import is_left_out
 from floe_core.dagster_names import RUN_JOB, schedule_job_name, valid_name
 from floe_core.diagnostics import FieldPath, Report, did_you_mean, near_miss
-from floe_core.index import BUILDABLE
+from floe_core.errors import UsageError
+from floe_core.index import BUILDABLE, Node
 from floe_core.plugins import Inspection
 from floe_core.schemas.floe import AssetSensor, FloeSpec, RunStatusSensor, Sensor
 from floe_core.source import Source
@@ -31,6 +33,8 @@ _DAGSTER_WORDS = frozenset(
     }
 )
 """Names that Dagster refuses for whatever it runs."""
+
+_SELECT_OR_NAME = "select the transform by its name alone, and add the others to the selection"
 
 _Named = tuple[FieldPath, str, str]
 """Where a name is written, the name, and the name in Dagster."""
@@ -144,16 +148,26 @@ def resolve_jobs(
     loaded: Loaded,
     floe: FloeSpec,
     inspections: Sequence[Inspection],
+    assets: Sequence[Node],
     claims: Mapping[str, Iterable[str]],
     report: Report,
 ) -> dict[str, tuple[str, ...]]:
     """Find the nodes that the selections of jobs stand for, and check what needs to know nodes.
+
+    Args:
+        loaded: The files.
+        floe: The spec of floe.yaml.
+        inspections: What is in the dbt projects.
+        assets: The nodes of transforms that are not dbt's.
+        claims: Unique ids of the nodes of each transform, by its name.
+        report: Where mistakes go.
 
     Returns:
         Unique ids of the claimed nodes that a job selects, sorted, by the name of the job.
     """
     source = loaded.floe_source
     claimed = set().union(*claims.values())
+    nodes = [*_nodes(inspections, BUILDABLE), *assets]
     found: dict[str, tuple[str, ...]] = {}
     for number, job in enumerate(floe.jobs):
         if job.select is None or is_left_out(source, ("jobs", number)):
@@ -161,30 +175,41 @@ def resolve_jobs(
         at: FieldPath = ("jobs", number, "select")
         refused = [i.refused[job.select] for i in inspections if job.select in i.refused]
         selected = {node for i in inspections for node in i.selected.get(job.select, ())}
-        found[job.name] = tuple(sorted(selected & claimed))
+        beyond = _selected_assets(source, at, job.select, assets, report)
+        found[job.name] = tuple(sorted((selected & claimed) | (beyond or set())))
         if refused:
             message = f"`{job.select}` is not a selection that dbt knows: {refused[0]}"
             help: str | None = "see https://docs.getdbt.com/reference/node-selection/syntax"
             report.add(source.diagnostic("FLOE-O003", at, message, help=help))
-        elif not found[job.name]:
+        elif beyond is not None and not found[job.name]:
             message = f"`{job.select}` selects nothing that a transform builds"
-            help = _nearest_node(job.select, inspections)
+            help = _nearest_node(job.select, nodes)
             report.add(source.diagnostic("FLOE-O003", at, message, help=help))
     _check_project_names(source, floe, inspections, report)
-    _check_assets(source, floe, inspections, report)
-    _check_circles(source, floe, _built(floe, inspections, claims, found), report)
+    _check_assets(source, floe, [*nodes, *_nodes(inspections, {"source"})], report)
+    _check_circles(source, floe, _built(floe, nodes, claims, found), report)
     return found
 
 
-def _nearest_node(select: str, inspections: Sequence[Inspection]) -> str | None:
-    names = {
-        node.name
-        for inspection in inspections
-        if inspection.index
-        for node in inspection.index.nodes.values()
-        if node.resource_type in BUILDABLE
-    }
-    nearest = near_miss(select.strip("+@*"), names)
+def _nodes(inspections: Sequence[Inspection], kinds: Collection[str]) -> Iterator[Node]:
+    for inspection in inspections:
+        nodes = inspection.index.nodes.values() if inspection.index else ()
+        yield from (node for node in nodes if node.resource_type in kinds)
+
+
+def _selected_assets(
+    source: Source, at: FieldPath, select: str, assets: Sequence[Node], report: Report
+) -> set[str] | None:
+    """Unique ids of transforms that are not dbt's in a selection; None when it is refused."""
+    try:
+        return {node.unique_id for node in assets if is_selected(node, [select], [])}
+    except UsageError as problem:
+        report.add(source.diagnostic("FLOE-O003", at, problem.message, help=_SELECT_OR_NAME))
+        return None
+
+
+def _nearest_node(select: str, nodes: Iterable[Node]) -> str | None:
+    nearest = near_miss(select.strip("+@*"), {node.name for node in nodes})
     return f"did you mean `{nearest}`?" if nearest is not None else None
 
 
@@ -201,16 +226,8 @@ def _check_project_names(
             report.add(source.diagnostic("FLOE-O001", at, message, help=help))
 
 
-def _check_assets(
-    source: Source, floe: FloeSpec, inspections: Sequence[Inspection], report: Report
-) -> None:
-    known = {
-        "/".join(node.asset_key)
-        for inspection in inspections
-        if inspection.index
-        for node in inspection.index.nodes.values()
-        if node.resource_type in BUILDABLE | {"source"}
-    }
+def _check_assets(source: Source, floe: FloeSpec, nodes: Iterable[Node], report: Report) -> None:
+    known = {"/".join(node.asset_key) for node in nodes}
     for number, sensor in enumerate(floe.sensors):
         if isinstance(sensor, AssetSensor) and sensor.asset not in known:
             nearest = near_miss(sensor.asset, known)
@@ -234,21 +251,16 @@ _Built = Mapping[str, frozenset[str]]
 
 def _built(
     floe: FloeSpec,
-    inspections: Sequence[Inspection],
+    nodes: Iterable[Node],
     claims: Mapping[str, Iterable[str]],
     selected: Mapping[str, Iterable[str]],
 ) -> _Built:
-    keys = {
-        unique_id: "/".join(node.asset_key)
-        for inspection in inspections
-        if inspection.index
-        for unique_id, node in inspection.index.nodes.items()
-    }
+    keys = {node.unique_id: "/".join(node.asset_key) for node in nodes}
     built = {}
     for job in floe.jobs:
-        nodes = set(selected.get(job.name, ()))
-        nodes.update(node for name in job.transforms for node in claims.get(name, ()))
-        built[job.name] = frozenset(keys[node] for node in nodes if node in keys)
+        chosen = set(selected.get(job.name, ()))
+        chosen.update(node for name in job.transforms for node in claims.get(name, ()))
+        built[job.name] = frozenset(keys[node] for node in chosen if node in keys)
     return built
 
 

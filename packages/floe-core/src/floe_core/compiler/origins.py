@@ -208,7 +208,7 @@ class _Tracer:
             return self._made_of(transform, key)
         if key in {"path", "dbt_project_path"}:
             return self._located(transform, ("project",))
-        if key in {"name", "select"}:
+        if key in {"name", "select"} and transform.asset is None:
             return self._located(transform, (key,))
         if key == "models" and len(path) > 3:
             return self._located(transform, (key, path[3]))
@@ -223,7 +223,7 @@ class _Tracer:
     def _made_of(self, transform: PlacedTransform, key: str | int) -> Origin:
         """What a transform that is not dbt's is made of."""
         if key == "nodes":
-            return _computed("the one asset of a transform that is not dbt's")
+            return _ASSET
         if key == "inputs_hash":
             return _computed("a hash of the files that the transform is made of")
         fields = ("entry", "path", "project")
@@ -307,7 +307,7 @@ class _Tracer:
                 node = index.nodes[unique_id]
                 file = self._file(index, node.package_name, node.original_file_path)
                 return Origin("dbt", f"{node.resource_type} `{node.name}`", file)
-        raise LookupError(unique_id)
+        return _ASSET
 
     def _classification(self, path: FieldPath) -> Origin:
         if len(path) < 4:
@@ -350,3 +350,6 @@ _GENERATED = Origin("computed", "where `floe compile` writes it, by environment 
 
 def _computed(reason: str) -> Origin:
     return Origin("computed", reason)
+
+
+_ASSET = _computed("the one asset of a transform that is not dbt's")
