@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from floe_core import plugins
 from floe_core.context import TransformContext
 from floe_core.errors import ArtifactsError, ServiceUnavailableError, TransformError
+from floe_core.masking import mask_values
 from floe_core.plugins import TransformExecutor
 from floe_core.schemas.artifacts import CompiledArtifacts, CompiledTransform
 from floe_core.schemas.base import JsonValue
@@ -32,7 +33,6 @@ _log = logging.getLogger("floe")
 _Result = TypeVar("_Result")
 
 _POLL_SECONDS = 0.2
-_MASK = "*****"
 
 
 class Cancelled(BaseException):
@@ -141,16 +141,22 @@ class TransformRun:
         told: dict[str, JsonValue] = {}
         for key, value in (result or {}).items():
             try:
-                told[str(key)] = json.loads(
-                    self._masked(json.dumps(_finite(value), default=_as_json, allow_nan=False))
-                )
+                plain = json.loads(json.dumps(_finite(value), default=_as_json, allow_nan=False))
             except (TypeError, ValueError):
                 kind = type(value).__name__
                 raise TransformError(
                     f"it returned {kind} under `{key}`, which is not JSON: return numbers, text, "
                     "lists and mappings"
                 ) from None
+            told[self._masked(str(key))] = self._without_secrets(plain)
         return told
+
+    def _without_secrets(self, value: JsonValue) -> JsonValue:
+        if isinstance(value, dict):
+            return {self._masked(key): self._without_secrets(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._without_secrets(item) for item in value]
+        return self._masked(value) if isinstance(value, str) else value
 
     def _failure(self, problem: BaseException | None) -> dict[str, Any]:
         """Message, place and traceback of what went wrong."""
@@ -170,10 +176,7 @@ class TransformRun:
         return failure
 
     def _masked(self, text: str) -> str:
-        for value in self.secrets.values():
-            if value:
-                text = text.replace(value, _MASK)
-        return text
+        return mask_values(text, self.secrets.values())
 
 
 def _executor(transform: CompiledTransform) -> TransformExecutor:
