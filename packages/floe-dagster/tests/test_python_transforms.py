@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from floe_core.compiler.pipeline import compile_pipeline
+from floe_core.compiler.pipeline import compile_pipeline, compile_request
+from floe_core.compiler.request import CompileRequest
 from floe_core.errors import UsageError
 from floe_dagster import execute as execute_module
 from floe_dagster.definitions import build_definitions
@@ -402,8 +403,8 @@ def test_jobs_and_sensors_know_python_transforms(mixed: Product) -> None:
         + "jobs: [{name: both, select: best scores}, {name: first, transforms: [staging]}]\n"
         + "sensors: [{name: scored, type: asset, asset: scores, job: first}]\n",
     )
-    compiled = compile_pipeline(mixed.root)
-    assert compiled.diagnostics == ()
+    _, warnings = compile_request(CompileRequest(floe_file=mixed.root / "floe.yaml"))
+    assert warnings == ()
     orchestration = mixed.artifacts.orchestration
     assert orchestration is not None
     assert orchestration.jobs[0].nodes == ("asset.scores", "model.shop_dbt.best")
