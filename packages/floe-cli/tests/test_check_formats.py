@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from floe_cli import sarif
 from floe_cli.github import annotation, error
 from floe_cli.output import asked_format
 from floe_cli.repository import repository_path
@@ -146,6 +147,14 @@ def test_a_problem_of_no_file_is_a_notification(shop: Path) -> None:
     assert notification["associatedRule"]["id"] == "FLOE-F006"
     annotated = run_floe("validate", "--env", "prod", "-o", "github").stdout
     assert annotated.startswith("::error title=FLOE-F006::there is no platform.yaml")
+
+
+def test_a_code_of_a_plugin() -> None:
+    diagnostic = Diagnostic("CSV-001", "error", "needs `path`", Path("floe.yaml"))
+    document = sarif.log([diagnostic], None, 3, Path.cwd())
+    jsonschema.validate(document, SCHEMA)
+    (rule,) = document["runs"][0]["tool"]["driver"]["rules"]
+    assert (rule["id"], rule["help"]) == ("CSV-001", {"text": "what a plugin finds"})
 
 
 @pytest.mark.parametrize("command", ["validate", "compile"])
