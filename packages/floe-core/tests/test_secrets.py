@@ -169,3 +169,23 @@ def test_a_backend_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.Monke
         find(PASSWORD, ("env", "safe"))
     assert find() == "value"
     assert resolve({}, ("safe",)) == {}
+
+
+def test_a_backend_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it raises may hold the secret, so the text is not shown."""
+    folder = tmp_path / "site" / "loud_plugin-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: loud_plugin\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[floe.secrets]\nloud = loud_plugin:Loud\n")
+    (tmp_path / "site" / "loud_plugin.py").write_text(
+        "class Loud:\n    def places(self, ref):\n        return []\n\n"
+        f"    def find(self, ref):\n        raise RuntimeError('{CANARY}')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with pytest.raises(PluginError) as raised:
+        find(PASSWORD, ("loud",))
+    assert raised.value.message == (
+        "the plugin `loud` of `floe.secrets` failed: RuntimeError "
+        "(`loud_plugin:Loud` of loud_plugin 1.0)"
+    )
+    assert raised.value.__cause__ is None

@@ -52,7 +52,7 @@ CODES: Mapping[str, str] = {
     "FLOE-T002": "A Python transform lacks `name` or `entry`, or `entry` names no function.",
     "FLOE-T003": "The module or the function of a Python transform cannot be found or read.",
     # Plugins
-    "FLOE-G001": "An installed plugin cannot be loaded.",
+    "FLOE-G001": "An installed plugin cannot be loaded, or fails.",
     "FLOE-G002": "Two installed distributions register a plugin of one name.",
     "FLOE-G003": "No catalog, exporter or secret backend of this name is installed.",
     "FLOE-G004": "A catalog or an exporter cannot work with its profile.",

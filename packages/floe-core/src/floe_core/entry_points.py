@@ -5,12 +5,16 @@ A plugin is loaded when something needs it: a broken one that nothing needs harm
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from floe_core.errors import PluginError
+from floe_core.errors import FloeError, PluginError
+
+_log = logging.getLogger("floe")
 
 State = Literal["ok", "failed", "clash"]
 
@@ -87,6 +91,30 @@ def load(group: str, name: str, *alternatives: Collection[str]) -> Any | None:
     return None
 
 
+@contextmanager
+def blamed(group: str, name: str, *, is_shown: bool = True) -> Iterator[None]:
+    """Say which plugin is at fault for what it raises in a block, unless it is an error of floe's.
+
+    Args:
+        group: Group of the plugin.
+        name: Its name.
+        is_shown: Whether the text of what it raises is shown; it may hold what is secret.
+
+    Raises:
+        PluginError: if the block raises anything else.
+    """
+    try:
+        yield
+    except FloeError:
+        raise
+    except Exception as problem:
+        [registration] = [known for known in registrations(group) if known.name == name]
+        if is_shown:
+            _log.info("plugin %s of %s failed", name, group, exc_info=True)
+        reason = _reason(problem) if is_shown else type(problem).__name__
+        raise _failure(registration, reason, "failed") from None
+
+
 def state_of(registration: Registration, *alternatives: Collection[str]) -> PluginState:
     """Load a plugin to see whether it can be; see `load`."""
     try:
@@ -119,9 +147,7 @@ def _make(
     try:
         plugin = point.load()()
     except (Exception, SystemExit) as problem:  # a foreign module may raise anything
-        text = " ".join(str(problem).split())
-        reason = f"{type(problem).__name__}: {text}".removesuffix(": ")
-        raise _failure(registration, reason) from problem
+        raise _failure(registration, _reason(problem)) from problem
     missing = [
         sorted(name for name in names if not hasattr(plugin, name)) for names in alternatives
     ]
@@ -132,10 +158,17 @@ def _make(
     return plugin
 
 
-def _failure(registration: Registration, reason: str) -> PluginError:
+def _reason(problem: BaseException) -> str:
+    text = " ".join(str(problem).split())
+    return f"{type(problem).__name__}: {text}".removesuffix(": ")
+
+
+def _failure(
+    registration: Registration, reason: str, verb: str = "cannot be loaded"
+) -> PluginError:
     return PluginError(
         CANNOT_LOAD,
-        f"the plugin `{registration.name}` of `{registration.group}` cannot be loaded: {reason} "
+        f"the plugin `{registration.name}` of `{registration.group}` {verb}: {reason} "
         f"(`{registration.target}` of {registration.origin})",
         reason,
         help=f"repair or remove {registration.distribution}; `floe plugins` shows all plugins",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from floe_core import plugins
+from floe_core.entry_points import blamed
 from floe_core.environment_variables import FLOE_SECRETS_DIR
 from floe_core.errors import SecretNotFoundError, SecretUnreadableError
 from floe_core.schemas.secret import SecretRef
@@ -80,8 +81,12 @@ def _installed(backends: Sequence[str]) -> dict[str, SecretBackend]:
 
 
 def _first_hit(ref: SecretRef, backends: Mapping[str, SecretBackend]) -> str | None:
-    hits = (backend.find(ref) for backend in backends.values())
-    return next((value for value in hits if value is not None), None)
+    for name, backend in backends.items():
+        with blamed(plugins.SECRETS, name, is_shown=False):
+            value = backend.find(ref)
+        if value is not None:
+            return value
+    return None
 
 
 def _places(

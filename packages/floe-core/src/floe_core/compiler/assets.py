@@ -7,11 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from floe_core import plugins
 from floe_core.asset_index import asset_node, unique_id
 from floe_core.compiler.findings import from_finding
+from floe_core.compiler.plugins import unusable
 from floe_core.compiler.resolve import Resolved
 from floe_core.compiler.transforms import PlacedTransform
 from floe_core.diagnostics import Report
+from floe_core.entry_points import blamed
+from floe_core.errors import PluginError
 from floe_core.index import BUILDABLE, Node, ProjectIndex
 
 
@@ -22,11 +26,16 @@ def inspect_assets(resolved: Resolved, report: Report) -> dict[str, str]:
     for transform in resolved.transforms:
         if transform.asset is None:
             continue
-        inspection = transform.asset.inspect(transform.located, root)
-        at = ("transforms", transform.number)
+        source, at = resolved.loaded.floe_source, ("transforms", transform.number)
+        try:
+            with blamed(plugins.TRANSFORMS, transform.spec.type):
+                inspection = transform.asset.inspect(transform.located, root)
+                hashes[transform.name] = _hash(transform, inspection.files)
+        except PluginError as problem:
+            report.add(unusable(source, (*at, "type"), problem))
+            continue
         for finding in inspection.findings:
-            report.add(from_finding(resolved.loaded.floe_source, at, finding))
-        hashes[transform.name] = _hash(transform, inspection.files)
+            report.add(from_finding(source, at, finding))
     return hashes
 
 

@@ -20,6 +20,7 @@ from floe_core.diagnostics import (
     Report,
     did_you_mean,
 )
+from floe_core.entry_points import blamed
 from floe_core.errors import PluginError
 from floe_core.plugins import (
     LocatedTransform,
@@ -73,7 +74,12 @@ def place_transforms(loaded: Loaded, floe: FloeSpec, report: Report) -> tuple[Pl
             continue
         if _refuse_keys(loaded.floe_source, at, transform.type, executor, report):
             continue
-        located, findings = executor.locate(transform, loaded.request.root)
+        try:
+            with blamed(plugins.TRANSFORMS, transform.type):
+                located, findings = executor.locate(transform, loaded.request.root)
+        except PluginError as problem:
+            report.add(unusable(loaded.floe_source, (*at, "type"), problem))
+            continue
         for finding in findings:
             report.add(from_finding(loaded.floe_source, at, finding))
         if located is not None:
