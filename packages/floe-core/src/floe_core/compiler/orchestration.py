@@ -185,7 +185,7 @@ def resolve_jobs(
             message = f"`{job.select}` selects nothing that a transform builds"
             help = _nearest_node(job.select, nodes)
             report.add(source.diagnostic("FLOE-O003", at, message, help=help))
-    _check_project_names(source, floe, inspections, report)
+    _check_build_names(source, floe, inspections, assets, report)
     _check_assets(source, floe, [*nodes, *_nodes(inspections, {"source"})], report)
     _check_circles(source, floe, _built(floe, nodes, claims, found), report)
     return found
@@ -213,15 +213,23 @@ def _nearest_node(select: str, nodes: Iterable[Node]) -> str | None:
     return f"did you mean `{nearest}`?" if nearest is not None else None
 
 
-def _check_project_names(
-    source: Source, floe: FloeSpec, inspections: Sequence[Inspection], report: Report
+def _check_build_names(
+    source: Source,
+    floe: FloeSpec,
+    inspections: Sequence[Inspection],
+    assets: Sequence[Node],
+    report: Report,
 ) -> None:
-    """Refuse a job named like a dbt project: Dagster knows a project's build by that name."""
-    projects = {valid_name(i.index.name): i.index.name for i in inspections if i.index}
+    """Refuse a job named like a dbt project or a transform that Dagster knows a build by."""
+    builds = {valid_name(node.name): f"transform `{node.name}`" for node in assets}
+    for inspection in inspections:
+        if inspection.index:
+            name = inspection.index.name
+            builds[valid_name(name)] = f"dbt project `{name}`"
     for at, name, in_dagster in _jobs_in_dagster(floe):
-        if in_dagster in projects:
-            message = f"`{in_dagster}` is the name of dbt project `{projects[in_dagster]}` in "
-            message += "Dagster, and cannot be that of a job"
+        if in_dagster in builds:
+            message = f"`{in_dagster}` is the name of {builds[in_dagster]} in Dagster, and cannot "
+            message += "be that of a job"
             help = f"call it `{name}_all`, say"
             report.add(source.diagnostic("FLOE-O001", at, message, help=help))
 
