@@ -443,8 +443,10 @@ def test_run_query_and_list_work_from_what_was_pulled(server: ControlPlane, shop
     failed = run_floe("run", "--failed")
     assert failed.exit_code == 2
 
+    compared = run_floe("diff", "--env", "local")
+    assert "shop: from what was pulled to the files now" in compared.stdout
     assert floe(server, shop, "compile").endswith(
-        "These replace the artifacts that were pulled; `floe pull --rollback` brings them back.\n"
+        "This replaces the artifacts that were pulled; `floe pull --rollback` brings them back.\n"
         "Next: floe run\n"
     )
     assert "environment local" in run_floe("list").stdout

@@ -36,7 +36,7 @@ class Fresh:
 
 
 def compile_now(request: CompileRequest, out: Output) -> Fresh:
-    """Compile, showing the stage that is at work and the warnings.
+    """Compile, showing the stage that is at work, the warnings, and what was pulled before.
 
     Raises:
         CompileError: if the files are wrong.
@@ -52,6 +52,10 @@ def compile_now(request: CompileRequest, out: Output) -> Fresh:
         if status is not None:
             status.stop()
     out.diagnostics(diagnostics)
+    if compilation.has_replaced_pulled:
+        out.note(
+            "This replaces the artifacts that were pulled; `floe pull --rollback` brings them back."
+        )
     return Fresh(compilation, diagnostics, request.root)
 
 

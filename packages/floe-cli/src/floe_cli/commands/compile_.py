@@ -55,8 +55,4 @@ def command(out: Output, **source: Any) -> None:
         f"{describe_contents(fresh)} ({seconds:.1f} s)\n"
         f"  {shown_path(compilation.path)}"
     )
-    if compilation.has_replaced_pulled:
-        out.note(
-            "These replace the artifacts that were pulled; `floe pull --rollback` brings them back."
-        )
     out.note("Next: floe run")

@@ -26,8 +26,10 @@ NOW = "the files now"
 
 
 def last_compile(request: CompileRequest) -> tuple[Side, Side]:
-    """What was compiled last, and what the files say now for the same environment and vars."""
+    """What was compiled or pulled last, and what the files say now in its environment."""
     before = _recorded(Layout(request.root).artifacts, "the last compile")
+    if before.artifacts.is_pulled:
+        before = replace(before, title="what was pulled")
     return before, _compiled(_like(request, before.artifacts), NOW)
 
 
