@@ -12,6 +12,7 @@ from floe_core.compiler.findings import from_finding
 from floe_core.compiler.load import Loaded
 from floe_core.compiler.not_yet import PLANNED_BACKENDS, secret_backends
 from floe_core.diagnostics import Diagnostic, FieldPath, Report, did_you_mean
+from floe_core.entry_points import blamed
 from floe_core.errors import PluginError
 from floe_core.plugins import Finding
 from floe_core.schemas.platform import PlatformSpec
@@ -38,6 +39,8 @@ def check_catalogs(loaded: Loaded, used: str, report: Report) -> None:
         at = ("catalogs", name)
         try:
             client = plugins.catalog_client(catalog.type)
+            with blamed(plugins.CATALOGS, catalog.type):
+                findings = () if client is None else client.check(catalog)
         except PluginError as problem:
             if name == used:
                 report.add(unusable(source, (*at, "type"), problem))
@@ -46,7 +49,7 @@ def check_catalogs(loaded: Loaded, used: str, report: Report) -> None:
             what = "kind of catalog"
             report.add(_unknown(source, (*at, "type"), what, catalog.type, plugins.CATALOGS))
             continue
-        _add(source, at, client.check(catalog), report)
+        _add(source, at, findings, report)
 
 
 def check_exporter(loaded: Loaded, platform: PlatformSpec, report: Report) -> None:
@@ -58,6 +61,8 @@ def check_exporter(loaded: Loaded, platform: PlatformSpec, report: Report) -> No
     at = ("observability", "tracing")
     try:
         exporter = plugins.telemetry_exporter(tracing.exporter)
+        with blamed(plugins.TELEMETRY, tracing.exporter):
+            findings = () if exporter is None else exporter.check(tracing)
     except PluginError as problem:
         report.add(unusable(source, (*at, "exporter"), problem))
         return
@@ -65,7 +70,7 @@ def check_exporter(loaded: Loaded, platform: PlatformSpec, report: Report) -> No
         where = (*at, "exporter")
         report.add(_unknown(source, where, "exporter", tracing.exporter, plugins.TELEMETRY))
         return
-    _add(source, at, exporter.check(tracing), report)
+    _add(source, at, findings, report)
 
 
 def check_secret_backends(loaded: Loaded, platform: PlatformSpec, report: Report) -> None:

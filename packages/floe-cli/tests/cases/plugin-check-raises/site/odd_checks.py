@@ -1,0 +1,3 @@
+class Odd:
+    def check(self, profile):
+        raise ZeroDivisionError
