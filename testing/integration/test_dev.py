@@ -13,6 +13,7 @@ from floe_core.layout import Layout
 from floe_dagster.records import read_records
 from floe_testing.browser import page
 from floe_testing.cli import run_floe
+from floe_testing.control_plane import API_KEY, artifacts, control_plane, serving
 from floe_testing.dev_server import PATIENCE_SECONDS, dev_server, processes_of, wait_for
 
 pytestmark = pytest.mark.integration
@@ -120,6 +121,32 @@ def test_one_server_serves_a_project_and_says_where(shop: Path) -> None:
         assert server.process.wait(timeout=PATIENCE_SECONDS) == 5
         assert "error: Dagster's daemon was ended by signal 9; the end of" in server.said
         assert processes_of(shop) == set()
+
+
+def test_pulled_artifacts_are_served_as_they_are(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOE_API_KEY", API_KEY)
+    compute = {"target": "duckdb", "properties": {"path": "preview.duckdb"}}
+    with control_plane() as running:
+        running.script = serving({"env-uuid-789": artifacts(compute=compute)})
+        where = f"{{api_url: '{running.url}', environments: {{preview: env-uuid-789}}}}"
+        (shop / "platform.yaml").write_text(f"control_plane: {where}\n")
+        assert run_floe("pull", "-C", str(shop), "--env", "preview").exit_code == 0
+    pulled = (shop / ".floe/artifacts.json").read_bytes()
+    with dev_server(shop) as server:
+        assert "Taking the artifacts that were pulled: my-project for environment preview." in (
+            server.said
+        )
+        assert server.wait_for_run(server.launch()) == "SUCCESS"
+        assert server.stop() == 130
+    [record] = read_records(Layout(shop), "preview")
+    assert (record.product, record.status) == ("my-project", "success")
+    assert (shop / "preview.duckdb").exists()
+    assert (shop / ".floe/artifacts.json").read_bytes() == pulled
+    refused = run_floe("dev", "-C", str(shop), "--port", "0", "--env", "local")
+    assert refused.exit_code == 2
+    assert "`--env` cannot change the artifacts that were pulled" in refused.stderr
 
 
 def child(shop: Path, word: str) -> int:
