@@ -95,6 +95,28 @@ def test_inputs_of_a_product(small: Product) -> None:
     assert all(tree.is_dir() and tree.is_relative_to(root / "dbt") for tree in inputs.trees)
 
 
+def test_the_module_of_a_transform_is_an_input(small: Product) -> None:
+    small.write("src/shop/scoring.py", "def build(context): ...\n")
+    module = (small.root / "src/shop/scoring.py").resolve()
+    transform = small.artifacts.transforms[0].model_copy(
+        update={"type": "python", "dbt_project_path": None, "path": "src/shop/scoring.py"}
+    )
+    artifacts = small.artifacts.model_copy(update={"transforms": (transform,)})
+    loaded = load(CompileRequest(small.root / "floe.yaml"), Report())
+    inputs = inputs_of(loaded, artifacts)
+    assert inputs.files == {module}
+    other = module.with_name("other.py")
+    with watch(inputs) as wait:
+        while not wait(0.2):  # until the watch is set up
+            (small.root / "floe.yaml").touch()
+        while wait(1.0):
+            pass
+        other.write_text("def build(context): return {}\n")
+        assert not wait(2.0)
+        other.replace(module)
+        assert wait(PATIENCE)
+
+
 def test_a_change_is_heard_and_others_are_not(tmp_path: Path) -> None:
     folder = tmp_path.resolve()
     (folder / "models/deep").mkdir(parents=True)

@@ -22,18 +22,22 @@ _NOT_INPUT = frozenset({"__pycache__", "dbt_packages", "logs", "node_modules", "
 
 @dataclass(frozen=True)
 class Inputs:
-    """Folders that hold what a product is compiled from.
+    """What a product is compiled from.
 
     Attributes:
         trees: Folders of which every file counts, at whatever depth.
         folders: Folders of which the YAML files count, and the coming and going of folders.
+        files: Files that count by themselves, such as the modules of transforms.
     """
 
     trees: frozenset[Path]
     folders: frozenset[Path]
+    files: frozenset[Path] = frozenset()
 
     def hold(self, path: Path) -> bool:
         """Whether a change of this path may change what is compiled."""
+        if path in self.files:
+            return True
         for tree in self.trees:
             if path.is_relative_to(tree):
                 parts = path.relative_to(tree).parts
@@ -50,6 +54,7 @@ def inputs_of(loaded: Loaded, artifacts: CompiledArtifacts) -> Inputs:
     root = loaded.request.root
     trees: set[Path] = set()
     folders = {root}
+    files: set[Path] = set()
     if loaded.platform_source is not None:
         folders.add(loaded.platform_source.path.absolute().parent)
     for transform in artifacts.transforms:
@@ -58,8 +63,13 @@ def inputs_of(loaded: Loaded, artifacts: CompiledArtifacts) -> Inputs:
             trees.update(project.read(folder).folders())
             folders.add(folder)
         except project.ProjectFileError:  # of another kind, or broken since
-            trees.add(folder)
-    return Inputs(_resolved(trees), _resolved(folders))
+            (trees if folder.is_dir() else files).add(folder)
+    return Inputs(_resolved(trees), _resolved(folders), frozenset(map(_in_resolved_folder, files)))
+
+
+def _in_resolved_folder(file: Path) -> Path:
+    """A file, which need not exist now, by the name that the operating system reports it with."""
+    return file.parent.resolve() / file.name
 
 
 def _resolved(paths: Iterable[Path]) -> frozenset[Path]:
@@ -79,6 +89,8 @@ def watch(inputs: Inputs) -> Iterator[Wait]:
     """
     changes: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
     stop = threading.Event()
+    # Of a file the folder is watched: editors put another file in its place.
+    beside = inputs.folders | _resolved(file.parent for file in inputs.files)
     threads = [
         threading.Thread(
             target=_listen,
@@ -86,7 +98,7 @@ def watch(inputs: Inputs) -> Iterator[Wait]:
             name="floe-watch",
             daemon=True,
         )
-        for paths, recursive in ((inputs.trees, True), (inputs.folders, False))
+        for paths, recursive in ((inputs.trees, True), (beside, False))
         if paths
     ]
     for thread in threads:
