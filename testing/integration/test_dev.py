@@ -123,6 +123,14 @@ def test_one_server_serves_a_project_and_says_where(shop: Path) -> None:
         assert processes_of(shop) == set()
 
 
+def test_a_change_while_the_services_start_is_not_lost(shop: Path) -> None:
+    with dev_server(shop) as server:
+        # The server has said where it is, and does not watch yet.
+        (shop / "dbt/models/more.sql").write_text("select 1 as one")
+        server.wait_to_say("Compiled again: 1 model added; reloaded.")
+        assert "more" in server.assets
+
+
 def test_pulled_artifacts_are_served_as_they_are(
     shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

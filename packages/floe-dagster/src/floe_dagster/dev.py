@@ -114,11 +114,14 @@ def _only_one(layout: Layout, address: services.Address) -> Iterator[None]:
 def _follow(
     product: _Product, request: CompileRequest | None, running: services.Services
 ) -> NoReturn:
-    """Compile and reload at each change, until an interrupt or the end of a service."""
+    """Compile and reload at each change, until an interrupt or the end of a service.
+
+    Each watch begins with a compile, for what was changed while nothing was watched.
+    """
     inputs = _inputs(request, product.artifacts)
     while True:
         with watch(inputs) as wait:
-            known, is_due = inputs, False
+            known, is_due = inputs, True
             while inputs == known:
                 running.check()
                 is_due = wait(_CHECK_SECONDS) or is_due
@@ -142,7 +145,7 @@ class _Product:
         self._nodes = self._read_nodes()
         self._warnings: Sequence[Diagnostic] | None = None
         self._is_broken = False
-        self._is_waiting = False
+        self._is_waiting = True  # of the first compile, which nobody asked for, nothing is said
 
     def prepare(self, artifacts: CompiledArtifacts) -> None:
         """Make artifacts those that the next load of the definitions takes.
