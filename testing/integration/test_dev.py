@@ -64,7 +64,7 @@ def test_assets_are_shown_in_a_browser_and_follow_the_files(shop: Path) -> None:
         assert server.stop() == 130
         assert server.said.endswith("Stopping ...\nStopped.\n")
         assert "Traceback" not in server.said
-        assert processes_of(shop) == set()
+        wait_for_the_end(shop)
 
 
 def test_a_run_in_progress_keeps_compiles_waiting_and_ends_with_the_server(shop: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_run_in_progress_keeps_compiles_waiting_and_ends_with_the_server(shop:
         second = server.launch()
         wait_for(lambda: is_at_work(shop), "the start of the second model")
         assert server.stop(signal.SIGTERM) == 130
-        assert processes_of(shop) == set()
+        wait_for_the_end(shop)
     newest, older = read_records(Layout(shop), "local")
     assert (older.run_id, older.status) == (first, "cancelled")
     assert newest.run_id == second
@@ -99,7 +99,7 @@ def test_nothing_survives_a_server_that_is_killed(shop: Path) -> None:
     with dev_server(shop) as server:
         assert len(processes_of(shop)) >= 5
         server.process.kill()
-        wait_for(lambda: processes_of(shop) == set(), "the end of all processes")
+        wait_for_the_end(shop)
 
 
 def test_one_server_serves_a_project_and_says_where(shop: Path) -> None:
@@ -120,7 +120,7 @@ def test_one_server_serves_a_project_and_says_where(shop: Path) -> None:
         os.kill(daemon, signal.SIGKILL)
         assert server.process.wait(timeout=PATIENCE_SECONDS) == 5
         assert "error: Dagster's daemon was ended by signal 9; the end of" in server.said
-        assert processes_of(shop) == set()
+        wait_for_the_end(shop)
 
 
 def test_a_change_while_the_services_start_is_not_lost(shop: Path) -> None:
@@ -155,6 +155,11 @@ def test_pulled_artifacts_are_served_as_they_are(
     refused = run_floe("dev", "-C", str(shop), "--port", "0", "--env", "local")
     assert refused.exit_code == 2
     assert "`--env` cannot change the artifacts that were pulled" in refused.stderr
+
+
+def wait_for_the_end(shop: Path) -> None:
+    """Wait until all processes are gone: Python's resource tracker outlives its parent."""
+    wait_for(lambda: processes_of(shop) == set(), "the end of all processes")
 
 
 def child(shop: Path, word: str) -> int:
