@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -10,9 +16,12 @@ import pytest
 
 from floe_core.dagster_names import RUN_JOB
 from floe_core.errors import UsageError
+from floe_core.layout import Layout
+from floe_dagster import assets, execute, launched
 from floe_dagster.definitions import build_definitions
+from floe_dagster.lock import hold
 from floe_dagster.plan import RunRequest, plan
-from floe_dagster.records import RunRecord, find_record, read_records
+from floe_dagster.records import RunRecord, find_record, read_records, write_record
 from floe_dbt.engine import (
     BuildResult,
     CommandResult,
@@ -139,6 +148,106 @@ def test_why_a_run_broke_off(small: Product) -> None:
     [record] = read_records(small.layout, "local")
     assert (record.status, record.error) == ("failed", "cannot connect")
     assert {node.status for node in record.nodes} == {"skipped"}
+
+
+def test_an_interrupt_does_not_cut_off_the_end_of_a_record(
+    small: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = write_record
+
+    def interrupted(layout: Layout, record: RunRecord) -> None:
+        if record.finished_at is not None:
+            signal.raise_signal(signal.SIGINT)
+        write(layout, record)
+
+    monkeypatch.setattr(execute, "write_record", interrupted)
+    assert not launch(small, Script(small)).success
+    [record] = read_records(small.layout, "local")
+    assert record.status == "success"
+
+
+def test_an_interrupt_while_a_later_step_waits_ends_the_record(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = iter([hold])
+
+    @contextmanager
+    def held(*arguments: Any, **options: Any) -> Iterator[None]:
+        with next(turns, interrupted)(*arguments, **options):
+            yield
+
+    @contextmanager
+    def interrupted(*_: Any, **__: Any) -> Iterator[None]:
+        signal.raise_signal(signal.SIGINT)
+        yield
+
+    monkeypatch.setattr(launched, "hold", held)
+    assert not launch(product, Script(product)).success
+    [record] = read_records(product.layout, "local")
+    assert record.status == "cancelled"
+    assert record.finished_at is not None
+    assert 0 < len(record.nodes) < len(record.planned)
+
+
+UNFINISHED = """
+import multiprocessing
+import sys
+from floe_dagster.interrupts import closed_at_exit
+
+def events():
+    try:
+        yield 1
+    finally:
+        print("closed", flush=True)
+
+def step(inner):
+    with closed_at_exit(inner):
+        yield from inner
+
+def leave():
+    sys.modules["left"] = left = step(events())  # something holds on to it to the end
+    next(left)
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=leave)
+    process.start()
+    process.join()
+"""
+
+
+def test_what_is_left_unfinished_is_closed_when_the_process_ends(tmp_path: Path) -> None:
+    """In such a process as Dagster makes for a run."""
+    script = tmp_path / "unfinished.py"
+    script.write_text(UNFINISHED)
+    done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"closed\n"
+
+
+def test_an_interrupt_while_dagster_handles_an_event_ends_the_record(
+    small: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = dg.DagsterInstance.handle_new_event
+
+    def interrupted(instance: dg.DagsterInstance, event: dg.EventLogEntry, **options: Any) -> None:
+        if event.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+            signal.raise_signal(signal.SIGINT)
+        handle(instance, event, **options)
+
+    @contextmanager
+    def at_exit(events: Generator[Any, None, None]) -> Iterator[None]:
+        left.append(events)
+        yield
+
+    left: list[Generator[Any, None, None]] = []
+    monkeypatch.setattr(assets, "closed_at_exit", at_exit)
+    monkeypatch.setattr(dg.DagsterInstance, "handle_new_event", interrupted)
+    monkeypatch.setattr(Script, "cancel", lambda _: None)
+    assert not launch(small, Script(small)).success
+    [record] = read_records(small.layout, "local")
+    assert record.status == "running"
+    left[0].close()
+    [record] = read_records(small.layout, "local")
+    assert (record.status, record.error) == ("cancelled", None)
 
 
 def test_there_is_no_record_of_another_run(small: Product) -> None:

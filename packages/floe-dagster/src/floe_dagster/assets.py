@@ -4,7 +4,15 @@
 
 import posixpath
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +26,7 @@ from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster import translator
 from floe_dagster.build import Build, EngineFactory, failure_message
 from floe_dagster.connection import invocation
+from floe_dagster.interrupts import closed_at_exit
 from floe_dagster.partitions import partition_key
 from floe_dagster.plan import RunRequest
 from floe_dagster.selection import dbt_selection
@@ -152,10 +161,18 @@ def unit_assets(
             window=_window(context, config),
         )
         step = Step(context, request, unit, wanted(unit, names, *selected, execution.planned))
-        with execution.around(step) as listener:
-            yield from _build(step, artifacts, root, execution, names, listener)
+        events = _surrounded(step, artifacts, root, execution, names)
+        with closed_at_exit(events):
+            yield from events
 
     return build
+
+
+def _surrounded(
+    step: Step, artifacts: CompiledArtifacts, root: Path, execution: Execution, names: Names
+) -> Generator[BuildEvent, None, None]:
+    with execution.around(step) as listener:
+        yield from _build(step, artifacts, root, execution, names, listener)
 
 
 def _build(

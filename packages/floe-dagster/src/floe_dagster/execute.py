@@ -24,7 +24,7 @@ from floe_core.index import ProjectIndex
 from floe_core.layout import Layout
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster.connection import resolve_secrets
-from floe_dagster.interrupts import as_interrupts
+from floe_dagster.interrupts import as_interrupts, deferred
 from floe_dagster.lock import hold
 from floe_dagster.plan import RunPlan, RunRequest, plan
 from floe_dagster.records import NodeRecord, RunRecord, RunStatus, write_record
@@ -246,7 +246,8 @@ class Recording:
             error = f"{type(problem).__name__}: {problem}"
             raise
         finally:
-            self._finish(status, error)
+            with deferred():
+                self._finish(status, error)
 
     def _finish(self, status: RunStatus, error: str | None) -> None:
         self.record = replace(

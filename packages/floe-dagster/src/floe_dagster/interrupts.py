@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from multiprocessing.util import Finalize
 from types import FrameType
+from typing import Any
 
 
 @contextmanager
@@ -28,3 +30,37 @@ def as_interrupts(*numbers: signal.Signals) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Let signals that end the process wait until something is done that must be done whole."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    waiting: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda received, _frame: waiting.append(received))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for received in waiting[:1]:
+            signal.raise_signal(received)
+
+
+@contextmanager
+def closed_at_exit(generator: Generator[Any, None, None]) -> Iterator[None]:
+    """Close a generator at the end of the process, should nobody go on with it until then.
+
+    Dagster does not go on with the generator of a step when an interrupt arrives while it handles
+    an event of the step; and its run processes end without closing what is left.
+    """
+    close = Finalize(None, generator.close, exitpriority=0)
+    try:
+        yield
+    finally:
+        close.cancel()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -81,8 +82,21 @@ def _turn(layout: Layout, environment: str, context: dg.AssetExecutionContext) -
 
     command = f"Dagster run {context.run.run_id}"
     layout.prepare()
-    with hold(layout, environment, command=command, wait=_LOCK_WAIT_SECONDS, on_wait=say):
+    with ExitStack() as stack:
+        turn = hold(layout, environment, command=command, wait=_LOCK_WAIT_SECONDS, on_wait=say)
+        try:
+            stack.enter_context(turn)
+        except dg.DagsterExecutionInterruptedError:
+            _cancel(layout, environment, context.run.run_id)
+            raise
         yield
+
+
+def _cancel(layout: Layout, environment: str, run_id: str) -> None:
+    """End the record of a run that is interrupted while one of its later steps waits."""
+    record = find_record(layout, environment, run_id)
+    if record is not None:
+        write_record(layout, replace(record, status="cancelled", finished_at=datetime.now(UTC)))
 
 
 @contextmanager
@@ -93,7 +107,7 @@ def _recorded(recording: Recording) -> Iterator[None]:
         try:
             yield
             recording.outcome = Outcome(is_success=True)
-        except dg.DagsterExecutionInterruptedError as problem:
+        except (dg.DagsterExecutionInterruptedError, GeneratorExit) as problem:
             recording.outcome, raised = Outcome(is_success=False, was_cancelled=True), problem
         except dg.Failure as problem:
             error = None if recording.has_failed_nodes else problem.description
