@@ -18,8 +18,10 @@ from floe_core.compiler.request import CompileRequest
 from floe_core.diagnostics import Report
 from floe_core.errors import ProjectLockedError, UsageError
 from floe_core.index import Node
+from floe_core.layout import Layout
 from floe_dagster import guard, lock
 from floe_dagster.dev import describe_changes
+from floe_dagster.instance import prepare_home
 from floe_dagster.services import Address, free_address
 from floe_dagster.watching import Inputs, inputs_of, watch
 
@@ -145,6 +147,19 @@ def test_a_port_in_use_is_named() -> None:
 def test_a_host_that_is_not_here_is_named() -> None:
     with pytest.raises(UsageError, match=r"one cannot listen on port 0 of 192\.0\.2\.1: "):
         free_address("192.0.2.1", 0)
+
+
+def test_a_dagster_home_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "missing"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with pytest.raises(UsageError) as caught:
+        prepare_home(Layout(tmp_path))
+    assert caught.value.message == f"DAGSTER_HOME is {home}, which is not a folder"
+    assert caught.value.help == f"Make it with `mkdir -p {home}`, or unset DAGSTER_HOME."
+    home.mkdir()
+    assert prepare_home(Layout(tmp_path)) == home
 
 
 def test_port_0_is_a_free_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
 
 from floe_core.environment_variables import DAGSTER_HOME
+from floe_core.errors import UsageError
 from floe_core.layout import Layout, make_folder, write_atomic
 from floe_dagster.event_log import PooledSqliteEventLogStorage
 
@@ -35,10 +37,19 @@ def prepare_home(layout: Layout) -> Path:
 
     In a folder of floe's own, a dagster.yaml without telemetry is written unless there is one.
     Nothing is written to a folder that `DAGSTER_HOME` names.
+
+    Raises:
+        UsageError: if `DAGSTER_HOME` names no folder.
     """
     named = os.environ.get(DAGSTER_HOME)
     if named:
-        return Path(named).expanduser().absolute()
+        home = Path(named).expanduser().absolute()
+        if not home.is_dir():
+            raise UsageError(
+                f"{DAGSTER_HOME} is {named}, which is not a folder",
+                help=f"Make it with `mkdir -p {shlex.quote(str(home))}`, or unset {DAGSTER_HOME}.",
+            )
+        return home
     home = layout.dagster_home
     make_folder(home)
     settings = home / "dagster.yaml"
