@@ -274,6 +274,8 @@ def _field(
     group, kind, subject, what = _placed(path)
     if kind == "governance":
         kind, subject = _governance(path, had, has)
+    elif (kind, what) == ("transform", "inputs_hash"):
+        kind, what = "transform.code", "code"
     elif what is not None:
         kind = f"{kind}.{what.partition('.')[0].partition('[')[0]}"
     elif path[:1] == ("identity",):
@@ -371,7 +373,12 @@ def _nodes(before: Side, after: Side) -> Iterator[Change]:
 def _claims(before: Side, after: Side) -> Iterator[Change]:
     """Without an index only the ids of the nodes are known."""
     old, new = (
-        {node for transform in side.artifacts.transforms for node in transform.nodes or ()}
+        {
+            node
+            for transform in side.artifacts.transforms
+            if not transform.is_asset
+            for node in transform.nodes or ()
+        }
         for side in (before, after)
     )
     for unique_id in sorted(old ^ new):

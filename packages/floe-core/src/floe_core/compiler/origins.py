@@ -204,8 +204,10 @@ class _Tracer:
     def _transform(self, path: FieldPath) -> Origin:
         transform = self.resolved.transforms[int(path[1])]
         key, at = path[2], ("transforms", transform.number)
-        if transform.asset is not None and key in {"path", "nodes", "inputs_hash"}:
-            return self._made_of(transform, key)
+        if transform.asset is not None:
+            if key in {"path", "nodes", "inputs_hash"}:
+                return self._made_of(transform, key)
+            return self._copied("floe", (*at, *path[2:]))
         if key in {"path", "dbt_project_path"}:
             return self._located(transform, ("project",))
         if key in {"name", "select"} and transform.asset is None:

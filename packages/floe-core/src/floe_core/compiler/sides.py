@@ -123,7 +123,8 @@ def _indexes(path: Path, artifacts: CompiledArtifacts) -> tuple[ProjectIndex, ..
     except (OSError, ValueError):
         return None
     known = {unique_id for index in indexes for unique_id in index.nodes}
-    named = {node for transform in artifacts.transforms for node in transform.nodes or ()}
+    dbts = (transform for transform in artifacts.transforms if not transform.is_asset)
+    named = {node for transform in dbts for node in transform.nodes or ()}
     return indexes if named <= known else None
 
 
