@@ -127,7 +127,8 @@ class Output:
     def error(self, problem: FloeError) -> None:
         """Print an error."""
         if self.is_json:
-            document: dict[str, Any] = {"ok": False, "error": problem.message, "help": problem.help}
+            message = ", in ".join([problem.message, *getattr(problem, "__notes__", ())])
+            document: dict[str, Any] = {"ok": False, "error": message, "help": problem.help}
             document |= diagnostics_document(getattr(problem, "diagnostics", ()))
             self.document(document)
         self._problem = problem

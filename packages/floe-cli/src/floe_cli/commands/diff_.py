@@ -67,14 +67,21 @@ def command(
             "two environments are compared by themselves",
             help="Give `--env` twice, without `--against` and `--platform`.",
         )
+    if against == "":
+        raise UsageError(
+            "`--against` names nothing",
+            help="Name artifacts (.floe/artifacts.json), a product's folder, or a commit, "
+            "branch or tag.",
+        )
     request = compile_request(platform=platform, env=None, vars_=source.pop("vars_"), **source)
     status = out.status("compiling ...")
     try:
         with _sides(out, request, envs, against) as (before, after):
             changes = compare(before, after)
     except CompileError as problem:
-        for title in getattr(problem, "__notes__", ()):
-            out.problem(f"In {title}:")
+        if not out.is_json:
+            for title in getattr(problem, "__notes__", ()):
+                out.problem(f"In {title}:")
         raise
     finally:
         if status is not None:
