@@ -89,6 +89,9 @@ def main() -> None:
         cli.main(prog_name="floe", standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
+    except click.exceptions.NoArgsIsHelpError as asked:
+        asked.show()
+        sys.exit(2)
     except click.ClickException as problem:
         _show(problem)
         sys.exit(2)
