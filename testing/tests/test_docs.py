@@ -6,15 +6,18 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
+from floe_cli.main import cli
 from floe_core.compiler.validation import validate
 from floe_core.diagnostics import Report
 from floe_core.schemas.floe import FloeSpec
@@ -222,3 +225,24 @@ def test_yaml_is_valid(block: Block, tmp_path: Path) -> None:
         normalise_platform(source, report)
         validate(PlatformSpec, source, report)
     assert [diagnostic.render() for diagnostic in report.diagnostics] == []
+
+
+def first_words(text: str) -> list[str]:
+    """The first word in the first column of each row of a table, code marks apart."""
+    rows = re.findall(r"^\| `?(?:floe )?([\w-]+)", text, re.MULTILINE)
+    return rows[1:]  # below the heading
+
+
+def test_the_readme_lists_every_command_in_the_order_of_help() -> None:
+    _, table = (REPOSITORY / "README.md").read_text().split("## The commands")
+    assert first_words(table.partition("## ")[0]) == cli.list_commands(click.Context(cli))
+
+
+@pytest.mark.parametrize("package", sorted(REPOSITORY.glob("packages/*")), ids=lambda p: p.name)
+def test_readmes_give_the_reason_for_each_dependency(package: Path) -> None:
+    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    required = [*project["dependencies"], *(one for extra in extras for one in extra)]
+    _, table = (package / "README.md").read_text().split("## Dependencies")
+    names = [re.split(r"[^\w-]", requirement)[0] for requirement in required]
+    assert sorted(first_words(table)) == sorted(names)
