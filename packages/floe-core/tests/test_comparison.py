@@ -53,6 +53,14 @@ def changes(path: tuple[str | int, ...], before: Any, after: Any) -> tuple[Chang
     return compare(side("a", documents[0]), side("b", documents[1]))
 
 
+def test_a_first_further_entry_is_one_change() -> None:
+    others = {"storage": {}, "catalogs": {}, "compute": {"big": {"type": "duckdb"}}}
+    found = changes(("profiles", "others"), None, others)
+    assert [(change.sign, change.kind, change.subject) for change in found] == [
+        ("+", "compute.added", "big")
+    ]
+
+
 SCHEDULE = {"name": "hourly", "cron": "@hourly", "timezone": "UTC", "enabled": True}
 S3 = {"type": "s3", "bucket": "lake"}
 LAYER = {"storage": "default", "catalog": "default", "namespace": "gold"}

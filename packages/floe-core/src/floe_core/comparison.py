@@ -208,6 +208,9 @@ def _drop_repetitions(document: dict[str, Any], artifacts: CompiledArtifacts) ->
         for key in ("dbt_manifest_path", "dbt_profiles_path"):
             if str(transform.get(key, "")).startswith(f".floe/{artifacts.environment}"):
                 del transform[key]
+    others = _at(document, ("profiles", "others")) or {}
+    for section in [section for section, entries in others.items() if not entries]:
+        del others[section]
     if any(transform.name is not None for transform in artifacts.transforms):
         for key in ("dbt_manifest_path", "dbt_project_path", "dbt_profiles_path"):
             document.pop(key, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -50,7 +51,7 @@ def command(out: Output, folder: Path, name: str | None) -> None:
     )
     lines = [f"Wrote {product}:", *(f"  {shown_path(folder / path)}" for path in sorted(contents))]
     out.result("\n".join(lines))
-    enter = "" if root == Path.cwd() else f"cd {folder} && "
+    enter = "" if root == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     out.note(f"Next: {enter}floe run")
 
 
