@@ -51,7 +51,7 @@ def test_assets_are_shown_in_a_browser_and_follow_the_files(shop: Path) -> None:
         assert server.assets == {*MODELS, "big_spenders"}
 
         good = (shop / "floe.yaml").read_text()
-        (shop / "floe.yaml").write_text(good.replace("transforms:", "transfroms:"))
+        (shop / "floe.yaml").write_text(good.replace("transforms:", "transformz:"))
         server.wait_to_say("Not reloaded")
         assert "did you mean `transforms`?" in server.said
         assert server.assets == {*MODELS, "big_spenders"}
