@@ -142,6 +142,13 @@ def test_installed_packages_are_used_for_the_commit(shop: Path) -> None:
     assert result.exit_code == 1
 
 
+def test_a_package_that_comes_is_told_without_its_hash(shop: Path) -> None:
+    add_package(shop)
+    assert run_floe("deps", "--env", "dev").exit_code == 0
+    result = diff("--against", "HEAD")
+    assert "\nmacros\n  + package shared\n" in result.stdout, result.stderr
+
+
 def test_other_packages_need_a_network(shop: Path) -> None:
     add_package(shop)
     assert run_floe("deps", "--env", "dev").exit_code == 0

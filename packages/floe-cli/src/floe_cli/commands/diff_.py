@@ -184,6 +184,8 @@ def _line(same: Sequence[Change]) -> str:
 def _values(change: Change) -> str:
     if change.what in _UNSAID:
         return "changed"
+    if change.group == "macros":
+        return ""
     if change.kind.endswith(".renamed"):
         return f"was {change.before}"
     if change.sign == "~":
