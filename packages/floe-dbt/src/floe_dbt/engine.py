@@ -6,7 +6,7 @@ own (dbt 2) can be added beside it: callers see invocations, events and results 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -232,11 +232,3 @@ class DbtEngine(Protocol):
     def deps(self, invocation: Invocation) -> CommandResult:
         """Fetch the packages that the project declares; needs a network."""
         ...
-
-
-def statuses(nodes: Sequence[NodeFinished]) -> Mapping[str, int]:
-    """Count nodes by status."""
-    counts: dict[str, int] = {}
-    for node in nodes:
-        counts[node.status] = counts.get(node.status, 0) + 1
-    return counts
