@@ -122,6 +122,16 @@ Next: floe run
     assert "compute         snowflake (was duckdb)" in floe(server, shop, "pull", "-e", "preview")
 
 
+def test_clean_keeps_what_cannot_be_generated(server: ControlPlane, shop: Path) -> None:
+    floe(server, shop, "pull", "--env", "preview")
+    pulled = (shop / ".floe" / "artifacts.json").read_bytes()
+    assert run_floe("clean").exit_code == 0
+    assert (shop / ".floe" / "artifacts.json").read_bytes() == pulled
+    assert "Not modified" in floe(server, shop, "pull", "--env", "preview")
+    assert run_floe("clean", "--data", "--yes").exit_code == 0
+    assert not (shop / ".floe" / "artifacts.json").exists()
+
+
 def test_json(server: ControlPlane, shop: Path) -> None:
     first = json.loads(run_floe("pull", "--env", "preview", "--output", "json").stdout)
     now = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,8 @@ _ALWAYS_KEPT = (".gitignore", "locks", "schemas")
 def command(out: Output, project_dir: Path | None, data: bool, yes: bool) -> None:
     """Remove generated files: artifacts, profiles, dbt's target and logs.
 
-    Local tables (.floe/data) and the history of runs (.floe/runs, .floe/dagster) stay, unless
-    `--data` is given; that asks first.
+    Local tables (.floe/data), the history of runs (.floe/runs, .floe/dagster) and what `floe pull`
+    has fetched stay, unless `--data` is given; that asks first.
     """
     from floe_core.compiler.request import CompileRequest
     from floe_core.layout import Layout, writing_to
@@ -43,9 +43,10 @@ def command(out: Output, project_dir: Path | None, data: bool, yes: bool) -> Non
     if data:
         _confirm(layout.folder, yes)
     removed, kept = [], []
+    state = {*_STATE, *_fetched(layout)}
     with _no_run_at_work(layout):
         for path in sorted(layout.folder.iterdir()):
-            if path.name in _STATE and not data:
+            if path.name in state and not data:
                 kept.append(path)
             elif path.name not in _ALWAYS_KEPT:
                 with writing_to(layout.folder):
@@ -60,7 +61,7 @@ def command(out: Output, project_dir: Path | None, data: bool, yes: bool) -> Non
     )
     out.result(f"Removed {_listed(removed)}." if removed else "There is nothing to remove.")
     if kept:
-        out.note(f"Kept {_listed(kept)}; `floe clean --data` removes tables and history too.")
+        out.note(f"Kept {_listed(kept)}; `floe clean --data` removes it too.")
 
 
 def _confirm(folder: Path, yes: bool) -> None:
@@ -74,6 +75,19 @@ def _confirm(folder: Path, yes: bool) -> None:
             help="Add `--yes` to delete them all the same.",
         )
     click.confirm(f"Delete all local tables and run history in {folder}?", abort=True, err=True)
+
+
+def _fetched(layout: Layout) -> set[str]:
+    """Names of the files that came from a control plane: floe cannot generate them."""
+    from floe_core.artifacts import load_artifacts
+    from floe_core.errors import ArtifactsError
+
+    fetched = set()
+    for path in (layout.artifacts, layout.previous_artifacts):
+        with suppress(ArtifactsError):
+            if load_artifacts(path).is_pulled:
+                fetched |= {path.name, layout.pull.name}
+    return fetched
 
 
 @contextmanager
