@@ -171,6 +171,6 @@ Measured on:
 {machine}
 ```
 
-The products are generated; [testing/bench](../../testing/bench/README.md) says how they look and
+The products are generated; `testing/bench/README.md` says how they look and
 how everything is measured.
 """
