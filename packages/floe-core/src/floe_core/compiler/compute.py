@@ -5,6 +5,7 @@ from __future__ import annotations
 from floe_core import plugins
 from floe_core.compiler.findings import from_finding
 from floe_core.compiler.load import Loaded
+from floe_core.compiler.plugins import unusable
 from floe_core.compiler.wording import Wrong, describe_value, following, rewrite
 from floe_core.diagnostics import (
     Diagnostic,
@@ -13,6 +14,7 @@ from floe_core.diagnostics import (
     did_you_mean,
     near_miss,
 )
+from floe_core.entry_points import blamed
 from floe_core.errors import PluginError
 from floe_core.plugins import (
     ComputeTarget,
@@ -25,8 +27,14 @@ from floe_core.schemas.secret import SecretRef
 from floe_core.source import Source
 
 
-def check_compute_entries(loaded: Loaded, report: Report) -> None:
-    """Check the properties of every engine of platform.yaml that floe knows."""
+def check_compute_entries(loaded: Loaded, used: str, report: Report) -> None:
+    """Check the properties of every engine of platform.yaml that floe knows.
+
+    Args:
+        loaded: The files.
+        used: Name of the product's engine; a plugin of another that cannot be used is no matter.
+        report: Takes what is found.
+    """
     source = loaded.platform_source
     if source is None or loaded.platform is None:
         return
@@ -35,9 +43,14 @@ def check_compute_entries(loaded: Loaded, report: Report) -> None:
             target = plugins.compute_target(compute.type)
         except PluginError:
             continue  # it is reported if the product uses it
-        if target is not None:
-            at = ("compute", name)
+        if target is None:
+            continue
+        at = ("compute", name)
+        try:
             check_compute(source, at, compute, target, report)
+        except PluginError as problem:
+            if name == used:
+                report.add(unusable(source, (*at, "type"), problem))
 
 
 def check_compute(
@@ -74,7 +87,9 @@ def check_compute(
                     missing=key,
                 )
             )
-    for finding in target.check(compute):
+    with blamed(plugins.TARGETS, compute.type):
+        findings = target.check(compute)
+    for finding in findings:
         report.add(from_finding(source, at, finding))
 
 

@@ -30,6 +30,7 @@ from floe_core.diagnostics import (
     Report,
     did_you_mean,
 )
+from floe_core.entry_points import blamed
 from floe_core.environment_variables import FLOE_ENV
 from floe_core.errors import PluginError
 from floe_core.plugins import (
@@ -43,7 +44,7 @@ from floe_core.schemas.artifacts import (
     NamedStorage,
     Profiles,
 )
-from floe_core.schemas.floe import FloeSpec
+from floe_core.schemas.floe import FloeSpec, ProfileReferences
 from floe_core.schemas.platform import (
     CatalogProfile,
     ComputeProfile,
@@ -111,8 +112,9 @@ def resolve(loaded: Loaded, report: Report) -> Resolved | None:
     if platform is None:
         return None
     _check_layers(loaded, platform, report)
-    check_compute_entries(loaded, report)
-    check_catalogs(loaded, loaded.floe.profiles.catalog if loaded.floe else "default", report)
+    used = loaded.floe.profiles if loaded.floe else ProfileReferences()
+    check_compute_entries(loaded, used.compute, report)
+    check_catalogs(loaded, used.catalog, report)
     check_exporter(loaded, platform, report)
     check_secret_backends(loaded, platform, report)
     if loaded.floe is None:
@@ -216,9 +218,10 @@ def _place_compute(compute: ComputeProfile, move: Callable[[str], str]) -> Compu
     """Only the engine's plugin knows which of its properties are paths."""
     try:
         target = plugins.compute_target(compute.type)
+        with blamed(plugins.TARGETS, compute.type):
+            return compute if target is None else target.relocate(compute, move)
     except PluginError:  # which is said where the product uses this entry
         return compute
-    return compute if target is None else target.relocate(compute, move)
 
 
 def _moved(written: PlatformSpec, located: PlatformSpec) -> dict[FieldPath, str]:
