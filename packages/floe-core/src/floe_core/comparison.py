@@ -85,6 +85,7 @@ GROUPS = (
     "schedules",
     "jobs",
     "sensors",
+    "resource presets",
     "compute",
     "storage",
     "catalog",
@@ -124,7 +125,7 @@ _PLACES: tuple[tuple[FieldPath, str, str], ...] = (
     (("orchestration", "sensors"), "sensors", "sensor"),
     (("column_classifications",), "classifications", "classification"),
     (("layers",), "layers", "layer"),
-    (("orchestration", "resource_presets"), "other", "resource_preset"),
+    (("orchestration", "resource_presets"), "resource presets", "resource_preset"),
 )
 _SECTIONS: tuple[tuple[FieldPath, str, str], ...] = (
     # Path in the artifacts, group, kind; the subject is the rest of the path.
