@@ -77,6 +77,17 @@ def test_running_or_crashed(layout: Layout) -> None:
     assert [r.status for r in read_records(layout, "local")] == ["crashed", "crashed"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells in /proc")
+def test_a_process_that_nobody_has_waited_for_is_over(layout: Layout) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.read()  # ends with the process
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    write_record(layout, record(0, "running", pid=process.pid))
+    assert [r.status for r in read_records(layout, "local")] == ["crashed"]
+    process.communicate()
+
+
 def test_other_files_are_left_out_and_named(layout: Layout) -> None:
     good = write_record(layout, record())
     for name, text in {

@@ -200,7 +200,16 @@ def _is_alive(record: RunRecord) -> bool:
         return False
     except OSError:
         return True
-    return True
+    return not _has_ended(record.pid)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process is over, and only kept because nobody has asked how it ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:  # macOS has no such file
+        return False
+    return stat.rpartition(")")[2].split()[0] == "Z"
 
 
 def last_states(records: Iterable[RunRecord]) -> dict[str, NodeState]:
