@@ -431,7 +431,7 @@ def nodes() -> st.SearchStrategy[Node]:
             "shop",
             f"models/{name}.sql",
             alias=name,
-            tags=tuple(tags),
+            tags=tuple(sorted(tags)),
             materialized=materialized,
             code_version=code,
         ),
