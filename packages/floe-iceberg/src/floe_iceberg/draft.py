@@ -1,0 +1,167 @@
+"""Files that are written for a commit, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from pyiceberg.exceptions import CommitStateUnknownException
+
+from floe_iceberg.commit import Change, Replace, remove, stage_expiry, unreferenced
+from floe_iceberg.data_files import (
+    Folder,
+    WriteOptions,
+    Written,
+    discard,
+    write_data_files,
+    write_position_deletes,
+)
+from floe_iceberg.errors import IcebergError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from duckdb import DuckDBPyConnection
+    from pyiceberg.io import FileIO
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit has done.
+
+    Attributes:
+        table: The table as it is now.
+        snapshot_id: The snapshot that was made.
+        rows: Rows that were written.
+        bytes: Bytes of the data and delete files that were written.
+        files_added: Data and delete files that came.
+        files_removed: Data and delete files that the snapshot no longer names.
+        attempts: Commits that were tried, this one included.
+    """
+
+    table: Table
+    snapshot_id: int
+    rows: int
+    bytes: int
+    files_added: int
+    files_removed: int
+    attempts: int = 1
+
+
+class Draft:
+    """The files of one commit.
+
+    Files that fit the table as it is at the next attempt are used again; what is of no use is
+    removed, unless nobody can say whether the commit landed that names it.
+    """
+
+    def __init__(self, connection: DuckDBPyConnection) -> None:
+        self.connection = connection
+        self._written: dict[Hashable, Written] = {}
+        self._io: FileIO | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not isinstance(problem, CommitStateUnknownException):
+            self._discard_all_but(set())
+
+    def write(
+        self,
+        transaction: Transaction,
+        query: str,
+        *,
+        required: frozenset[str] = frozenset(),
+        basis: Hashable = None,
+    ) -> Written:
+        """Write data files, or use those of an attempt before.
+
+        Args:
+            transaction: Has the schema and the partition spec that they are written for.
+            query: Gives the columns of the schema, as they are stored.
+            required: Columns in which no null may be.
+            basis: What the query depends on besides its text.
+
+        Raises:
+            IcebergError: if a required column has a null.
+            duckdb.Error: if the query fails or files cannot be written.
+        """
+        metadata = transaction.table_metadata
+        schema, spec = metadata.schema(), metadata.spec()
+        folder = _folder(transaction)
+        key = (query, folder.uri, schema.model_dump_json(), spec.model_dump_json(), basis)
+        self._discard_all_but({key} | {k for k in self._written if k == ("deletes", basis)})
+        self._io = transaction._table.io
+        if key not in self._written:
+            self._written[key] = write_data_files(
+                self.connection,
+                query,
+                folder,
+                schema=schema,
+                spec=spec,
+                options=WriteOptions.of(metadata.properties),
+            )
+        written = self._written[key]
+        for name in sorted(required):
+            number = schema.find_field(name).field_id
+            nulls = sum(file.null_value_counts.get(number, 0) for file in written.files)
+            if nulls:
+                raise IcebergError(
+                    f"column {name} may not be null, and is in {nulls} "
+                    f"row{'s' if nulls != 1 else ''}; nothing was written"
+                )
+        return written
+
+    def write_deletes(
+        self, transaction: Transaction, query: str, of: dict[str, DataFile], basis: Hashable
+    ) -> Written:
+        """Write position delete files; see `write_position_deletes`."""
+        self._io = transaction._table.io
+        written = write_position_deletes(self.connection, query, _folder(transaction), of=of)
+        self._written["deletes", basis] = written
+        return written
+
+    def commit(self, transaction: Transaction, change: Change, attempt: int) -> Committed:
+        """Commit what was written, let old snapshots leave, and remove what only they named.
+
+        Raises:
+            CommitFailedException: if somebody else was first; `ValidationException` likewise.
+            CommitStateUnknownException: if nobody can say whether it landed.
+        """
+        producer = Replace(transaction, change)
+        producer.commit()
+        before = transaction.table_metadata
+        gone = stage_expiry(transaction)
+        table = transaction.commit_transaction()
+        self._written.clear()
+        if gone:
+            remove(table.io, unreferenced(before, gone, table.io))
+        added = [*change.added, *change.deletes]
+        return Committed(
+            table=table,
+            snapshot_id=producer.snapshot_id,
+            rows=sum(file.record_count for file in change.added),
+            bytes=sum(file.file_size_in_bytes for file in added),
+            files_added=len(added),
+            files_removed=len(producer._deleted_data_files),
+            attempts=attempt,
+        )
+
+    def _discard_all_but(self, kept: set[Hashable]) -> None:
+        for key in [key for key in self._written if key not in kept]:
+            written = self._written.pop(key)
+            if self._io is not None:
+                discard(self._io, written.files)
+
+
+def _folder(transaction: Transaction) -> Folder:
+    return Folder(transaction._table.location_provider().data_path)

@@ -1,0 +1,249 @@
+"""What happens to Iceberg tables: rows come, go and change, each time in one commit.
+
+Every function plans on the table as it is, writes files, and commits. When somebody else has
+committed meanwhile it plans again, on the table as it is then; files that are of no use any more
+are removed. A process that dies leaves the table as it was, and perhaps files that nobody names,
+which `maintenance.remove_orphan_files` finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    CommitStateUnknownException,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+    ValidationException,
+)
+from pyiceberg.manifest import DataFile
+from pyiceberg.table.snapshots import Operation
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from floe_iceberg.commit import Change
+from floe_iceberg.draft import Committed, Draft
+from floe_iceberg.errors import CommitConflictError, CommitUnknownError, IcebergError
+from floe_iceberg.rewriting import Rewriting, Rows
+from floe_iceberg.scan import Files, files_of
+from floe_iceberg.shape import (
+    Identifier,
+    Layout,
+    aligned_query,
+    creation,
+    describe,
+    order_by,
+    reshape,
+    reshape_columns,
+    stored_query,
+)
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+_ATTEMPTS = 10
+_LONGEST_WAIT_SECONDS = 5.0
+
+
+def until_committed(name: Identifier, attempt: Callable[[int], Committed]) -> Committed:
+    """Try a commit until nobody else is faster.
+
+    Args:
+        name: Identifier of the table, for messages.
+        attempt: Plans and commits; is given the number of the attempt, from 1. It is called again
+            where a commit is known to have failed because of another one.
+
+    Raises:
+        CommitConflictError: if somebody else always is.
+        CommitUnknownError: if nobody knows whether a commit landed.
+    """
+    shown = ".".join(name)
+    number = 0
+
+    def once() -> Committed:
+        nonlocal number
+        number += 1
+        return attempt(number)
+
+    retrying = Retrying(
+        retry=retry_if_exception(is_conflict),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.05, max=_LONGEST_WAIT_SECONDS),
+        reraise=True,
+    )
+    try:
+        return retrying(once)
+    except CommitStateUnknownException as problem:
+        raise CommitUnknownError(
+            f"the catalog does not say whether the commit to {shown} landed",
+            "look at the table's snapshots before this is run again",
+        ) from problem
+    except Exception as problem:
+        if not is_conflict(problem):
+            raise
+        raise CommitConflictError(
+            f"{shown} was changed by somebody else each of the {_ATTEMPTS} times "
+            "that a commit was tried; nothing was written",
+            "run it again when the others are done",
+        ) from problem
+
+
+def is_conflict(problem: BaseException) -> bool:
+    """Whether a commit failed only because somebody else was faster."""
+    if isinstance(problem, CommitFailedException | ValidationException | TableAlreadyExistsError):
+        return True
+    return type(problem).__name__ == "OperationalError" and "database is locked" in str(problem)
+
+
+def load(catalog: Catalog, name: Identifier) -> Table | None:
+    """Load a table; None where there is none."""
+    try:
+        return catalog.load_table(name)
+    except NoSuchTableError:
+        return None
+
+
+def replace(
+    catalog: Catalog,
+    name: Identifier,
+    connection: DuckDBPyConnection,
+    query: str,
+    layout: Layout = Layout(),  # noqa: B008 - it is frozen
+) -> Committed:
+    """Make a table hold the rows of a query and nothing else; create it where there is none.
+
+    The table's schema, partition spec and sort order become those that are asked for; columns of
+    the same name and type keep their field ids. Earlier snapshots stay readable.
+
+    Raises:
+        UnsupportedTypeError: if a column cannot be stored.
+        IcebergError: if the layout does not fit the columns.
+        CommitConflictError: if somebody else was always faster.
+        duckdb.Error: if the query fails.
+    """
+    columns = describe(connection, query)
+    source = stored_query(query, columns) + order_by(layout.sort_by)
+    with Draft(connection) as draft:
+
+        def attempt(number: int) -> Committed:
+            table = load(catalog, name)
+            if table is None:
+                transaction = creation(catalog, name, columns, layout)
+                before = Files((), {}, is_plain=True)
+            else:
+                transaction = table.transaction()
+                reshape(transaction, columns, layout)
+                before = files_of(table)
+            written = draft.write(transaction, source, required=layout.required)
+            change = Change(
+                added=written.files,
+                is_removed=(lambda _: True) if before.data else None,
+                operation=Operation.OVERWRITE if before.data else Operation.APPEND,
+            )
+            return draft.commit(transaction, change, number)
+
+        return until_committed(name, attempt)
+
+
+def append(
+    catalog: Catalog, name: Identifier, connection: DuckDBPyConnection, query: str
+) -> Committed:
+    """Add the rows of a query to a table, by the names of the columns.
+
+    Columns of the table that the query has not become null. Small files that many appends have
+    left are written into larger ones on the way.
+
+    Raises:
+        NoSuchTableError: if there is no such table.
+        IcebergError: if the query has a column that the table has not.
+        CommitConflictError: if somebody else was always faster.
+        duckdb.Error: if the query fails.
+    """
+    return rewrite(catalog, name, connection, lambda _: Rows(added=query))
+
+
+def overwrite_partitions(
+    catalog: Catalog, name: Identifier, connection: DuckDBPyConnection, query: str
+) -> Committed:
+    """Replace the partitions that a query has rows of; the others stay as they are.
+
+    A table without partitions is replaced as a whole.
+
+    Raises:
+        As `append` does; IcebergError also where files of another partition spec are left.
+    """
+    columns = describe(connection, query)
+    with Draft(connection) as draft:
+
+        def attempt(number: int) -> Committed:
+            table = catalog.load_table(name)
+            files = files_of(table)
+            spec_id = table.spec().spec_id
+            if any(file.spec_id != spec_id for file in files.data):
+                raise IcebergError(
+                    f"{'.'.join(name)} has files of an earlier partition spec, so its partitions "
+                    "cannot be overwritten one by one",
+                    "write it anew as a whole once (dbt: --full-refresh)",
+                )
+            transaction = table.transaction()
+            written = draft.write(transaction, aligned_query(query, columns, table.schema()))
+            partitions = {file.partition for file in written.files}
+            gone = {file.file_path for file in files.data if file.partition in partitions}
+            change = Change(added=written.files, is_removed=_named(gone) if gone else None)
+            return draft.commit(transaction, change, number)
+
+        return until_committed(name, attempt)
+
+
+def rewrite(
+    catalog: Catalog,
+    name: Identifier,
+    connection: DuckDBPyConnection,
+    plan: Callable[[Table], Rows],
+) -> Committed:
+    """Take rows out of a table and put others in, in one commit.
+
+    Rows that leave are deleted in place (position deletes) where they are few and scattered over
+    much data; else the files that hold them are written anew, and no others.
+
+    Args:
+        catalog: Where the table is.
+        name: The table.
+        connection: Reads and writes; temporary tables are made and dropped in it.
+        plan: Says what happens, for the table as it is; asked again when somebody else was faster.
+
+    Raises:
+        NoSuchTableError: if there is no such table.
+        CommitConflictError: if somebody else was always faster.
+        duckdb.Error: if a query fails.
+    """
+    with Draft(connection) as draft:
+
+        def attempt(number: int) -> Committed:
+            table = catalog.load_table(name)
+            files = files_of(table)
+            transaction = table.transaction()
+            rows = plan(table)
+            if rows.columns is not None:
+                reshape_columns(transaction, rows.columns)
+            with Rewriting(connection, transaction, files, rows) as rewriting:
+                removal = rewriting.removal()
+                written = draft.write(transaction, rewriting.source(removal), basis=number)
+                deletes = rewriting.write_deletes(draft, removal, basis=number)
+            change = Change(
+                added=written.files,
+                deletes=deletes,
+                is_removed=_named(removal.gone) if removal.gone else None,
+                operation=Operation.OVERWRITE if removal.gone or deletes else Operation.APPEND,
+            )
+            return draft.commit(transaction, change, number)
+
+        return until_committed(name, attempt)
+
+
+def _named(paths: Iterable[str]) -> Callable[[DataFile], bool]:
+    names = frozenset(paths)
+    return lambda file: file.file_path in names

@@ -1,0 +1,86 @@
+"""Tables that are written, read back by two readers, and kept small."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from pyiceberg.catalog import Catalog, load_catalog
+
+from floe_iceberg import Rows, append, files_of, replace, rewrite, scan_sql
+
+ORDERS = ("sales", "orders")
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    return load_catalog(
+        "lake", type="sql", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=tmp_path.as_uri()
+    )
+
+
+@pytest.fixture
+def connection() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
+
+
+def rows(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, columns: Sequence[str] = ("id", "name")
+) -> list[tuple[Any, ...]]:
+    """What DuckDB reads, after seeing that PyIceberg reads the same."""
+    table = catalog.load_table(ORDERS)
+    selected = ", ".join(columns)
+    found = connection.execute(f"SELECT {selected} FROM ({scan_sql(table)})").fetchall()
+    arrow = table.scan(selected_fields=tuple(columns)).to_arrow().to_pylist()
+    assert Counter(found) == Counter(tuple(row[c] for c in columns) for row in arrow)
+    return sorted(found)
+
+
+def test_a_table_is_created_replaced_and_appended_to_in_one_snapshot_each(
+    catalog: Catalog, connection: duckdb.DuckDBPyConnection
+) -> None:
+    first = replace(catalog, ORDERS, connection, "SELECT 1 AS id, 'one' AS name")
+    assert (first.rows, first.files_added, first.files_removed, first.attempts) == (1, 1, 0, 1)
+    second = replace(catalog, ORDERS, connection, "SELECT 2 AS id, 'two' AS name")
+    assert (second.rows, second.files_added, second.files_removed) == (1, 1, 1)
+    append(catalog, ORDERS, connection, "SELECT 'three' AS name, 3 AS id")
+    assert rows(connection, catalog) == [(2, "two"), (3, "three")]
+    table = catalog.load_table(ORDERS)
+    assert [s.snapshot_id for s in table.snapshots()][:2] == [first.snapshot_id, second.snapshot_id]
+    assert len(table.snapshots()) == 3
+
+
+def test_rows_are_merged_by_sql_of_the_caller(
+    catalog: Catalog, connection: duckdb.DuckDBPyConnection
+) -> None:
+    replace(catalog, ORDERS, connection, "SELECT range AS id, 'old' AS name FROM range(5)")
+    connection.execute(
+        "CREATE TEMP TABLE news AS SELECT range + 3 AS id, 'new' AS name FROM range(4)"
+    )
+
+    def merge(table: str) -> None:
+        connection.execute(
+            f"MERGE INTO {table} AS t USING news ON t.id = news.id "
+            "WHEN MATCHED THEN UPDATE WHEN NOT MATCHED THEN INSERT"
+        )
+
+    keys = "EXISTS (SELECT 1 FROM news WHERE news.id = t.id)"
+    rewrite(catalog, ORDERS, connection, lambda _: Rows(matched=keys, change=merge))
+    assert rows(connection, catalog) == [
+        *((number, "old") for number in range(3)),
+        *((number, "new") for number in range(3, 7)),
+    ]
+
+
+def test_many_small_appends_leave_few_files(
+    catalog: Catalog, connection: duckdb.DuckDBPyConnection
+) -> None:
+    replace(catalog, ORDERS, connection, "SELECT 0 AS id, 'n' AS name")
+    for number in range(1, 31):
+        append(catalog, ORDERS, connection, f"SELECT {number} AS id, 'n' AS name")
+    assert [row[0] for row in rows(connection, catalog)] == list(range(31))
+    assert len(files_of(catalog.load_table(ORDERS)).data) <= 8
