@@ -13,7 +13,6 @@
       SecretUnreadableError       3  a secret is there, and cannot be read
       PluginError                 3  an installed plugin cannot be used
       QueryError                  1  a query is wrong or would write
-      RunError                    1  a run failed
       UnwritableError             1  a folder cannot be written to
       TransformError              1  a transform that is not dbt's failed
       ProjectLockedError          1  another run holds the project
@@ -120,10 +119,6 @@ class PluginError(FloeError):
 
 class QueryError(FloeError):
     """A query is wrong, or would change data."""
-
-
-class RunError(FloeError):
-    """A run failed."""
 
 
 class UnwritableError(FloeError):
