@@ -10,6 +10,8 @@ from multiprocessing.util import Finalize
 from types import FrameType
 from typing import Any
 
+_BEFORE_POOLS = 100  # the pools of multiprocessing have 15; the highest goes first
+
 
 @contextmanager
 def as_interrupts(*numbers: signal.Signals) -> Iterator[None]:
@@ -57,9 +59,18 @@ def closed_at_exit(generator: Generator[Any, None, None]) -> Iterator[None]:
     """Close a generator at the end of the process, should nobody go on with it until then.
 
     Dagster does not go on with the generator of a step when an interrupt arrives while it handles
-    an event of the step; and its run processes end without closing what is left.
+    an event of the step; and its run processes end without closing what is left. Further interrupts
+    wait meanwhile: a server that goes down interrupts its group, and its runs once more.
+
+    The generator is closed before pools of threads end, such as dbt's: a build whose threads are
+    gone waits for them forever.
     """
-    close = Finalize(None, generator.close, exitpriority=0)
+
+    def close_whole() -> None:
+        with deferred():
+            generator.close()
+
+    close = Finalize(None, close_whole, exitpriority=_BEFORE_POOLS)
     try:
         yield
     finally:
