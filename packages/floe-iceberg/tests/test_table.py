@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.table import Table, Transaction
 
 from floe_iceberg import Rows, append, files_of, replace, rewrite, scan_sql
 
@@ -84,3 +85,24 @@ def test_many_small_appends_leave_few_files(
         append(catalog, ORDERS, connection, f"SELECT {number} AS id, 'n' AS name")
     assert [row[0] for row in rows(connection, catalog)] == list(range(31))
     assert len(files_of(catalog.load_table(ORDERS)).data) <= 8
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt(), OSError("the answer was lost")])
+def test_files_stay_of_a_commit_that_has_landed_without_an_answer(
+    catalog: Catalog,
+    connection: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    problem: BaseException,
+) -> None:
+    replace(catalog, ORDERS, connection, "SELECT 1 AS id, 'one' AS name")
+    commit = Transaction.commit_transaction
+
+    def commit_without_an_answer(transaction: Transaction) -> Table:
+        commit(transaction)
+        raise problem
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "commit_transaction", commit_without_an_answer)
+        with pytest.raises(type(problem)):
+            append(catalog, ORDERS, connection, "SELECT 2 AS id, 'two' AS name")
+    assert rows(connection, catalog) == [(1, "one"), (2, "two")]

@@ -6,7 +6,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from pyiceberg.exceptions import CommitStateUnknownException
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    TableAlreadyExistsError,
+    ValidationException,
+)
 
 from floe_iceberg.commit import Change, Replace, remove, stage_expiry, unreferenced
 from floe_iceberg.data_files import (
@@ -55,7 +59,7 @@ class Draft:
     """The files of one commit.
 
     Files that fit the table as it is at the next attempt are used again; what is of no use is
-    removed, unless nobody can say whether the commit landed that names it.
+    removed, unless a commit that names it may have landed.
     """
 
     def __init__(self, connection: DuckDBPyConnection) -> None:
@@ -72,8 +76,7 @@ class Draft:
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not isinstance(problem, CommitStateUnknownException):
-            self._discard_all_but(set())
+        self._discard_all_but(set())
 
     def write(
         self,
@@ -141,8 +144,14 @@ class Draft:
         producer.commit()
         before = transaction.table_metadata
         gone = stage_expiry(transaction)
-        table = transaction.commit_transaction()
-        self._written.clear()
+        # From here on a snapshot may name the files, whatever is raised: an answer may be lost, and
+        # Ctrl-C may come before it. Only these errors say that it does not.
+        written, self._written = self._written, {}
+        try:
+            table = transaction.commit_transaction()
+        except (CommitFailedException, TableAlreadyExistsError, ValidationException):
+            self._written = written
+            raise
         if gone:
             remove(table.io, unreferenced(before, gone, table.io))
         added = [*change.added, *change.deletes]
