@@ -58,11 +58,6 @@ class Change:
     is_removed: Callable[[DataFile], bool] | None = None
     operation: Operation = Operation.OVERWRITE
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no file comes or goes."""
-        return not self.added and not self.deletes and self.is_removed is None
-
 
 class Replace(_SnapshotProducer["Replace"]):
     """A snapshot whose files are those of its parent, but for a change."""
@@ -338,7 +333,7 @@ def _files(manifests: Iterable[ManifestFile], io: FileIO) -> Iterator[DataFile]:
 
 
 def remove(io: FileIO, files: Unreferenced) -> None:
-    """Remove files; one that cannot be removed is an orphan, which maintenance finds."""
+    """Remove files; one that cannot be removed stays as an orphan."""
     for path in (*files.data_files, *files.metadata_files):
         with suppress(Exception):
             io.delete(path)

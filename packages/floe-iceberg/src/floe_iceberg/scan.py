@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyiceberg import types as iceberg
 from pyiceberg.manifest import DataFile
 
 from floe_iceberg.commit import data_file_of
@@ -142,11 +141,3 @@ def _by_field_id(schema: Schema) -> str:
 def _iceberg_scan(table: Table, snapshot_id: int | None) -> str:
     at = f", snapshot_from_id = {snapshot_id}::UBIGINT" if snapshot_id is not None else ""
     return f"iceberg_scan({literal(duckdb_path(table.metadata_location))}{at})"
-
-
-def field_type(schema: Schema, column: str) -> iceberg.IcebergType | None:
-    """The type of a column; None where the schema has no such column."""
-    for field in schema.fields:
-        if field.name == column:
-            return field.field_type
-    return None

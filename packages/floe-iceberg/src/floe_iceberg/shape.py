@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pyiceberg import types as iceberg
-from pyiceberg.exceptions import NamespaceAlreadyExistsError
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, ResolveError
 from pyiceberg.partitioning import PartitionField
 from pyiceberg.schema import Schema, assign_fresh_schema_ids, promote
 from pyiceberg.table.sorting import (
@@ -223,7 +223,7 @@ def _promotes(old: iceberg.IcebergType, new: iceberg.IcebergType) -> bool:
         return False
     try:
         return promote(old, new) == new
-    except Exception:  # ResolveError, which is no public name
+    except ResolveError:
         return False
 
 
@@ -344,8 +344,3 @@ def _document(transaction: Transaction, docs: Mapping[str, str]) -> None:
         with transaction.update_schema() as update:
             for name, doc in changed.items():
                 update.update_column((name,), doc=doc)
-
-
-def columns_of(schema: Schema) -> Iterable[tuple[str, str]]:
-    """Name and DuckDB type of each column, as it is stored."""
-    return ((field_.name, duckdb_name(field_.field_type)) for field_ in schema.fields)

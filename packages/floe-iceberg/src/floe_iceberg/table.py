@@ -2,8 +2,7 @@
 
 Every function plans on the table as it is, writes files, and commits. When somebody else has
 committed meanwhile it plans again, on the table as it is then; files that are of no use any more
-are removed. A process that dies leaves the table as it was, and perhaps files that nobody names,
-which `maintenance.remove_orphan_files` finds.
+are removed. A process that dies leaves the table as it was, and perhaps files that nobody names.
 """
 
 from __future__ import annotations
