@@ -23,6 +23,23 @@ PUBLIC = {
         "load_artifacts",
     },
     "floe_dagster": {"build_definitions"},
+    "floe_iceberg": {
+        "Committed",
+        "Files",
+        "Identifier",
+        "Layout",
+        "PartitionBy",
+        "Rows",
+        "append",
+        "describe",
+        "files_of",
+        "load",
+        "overwrite_partitions",
+        "parse_partition_by",
+        "replace",
+        "rewrite",
+        "scan_sql",
+    },
 }
 
 

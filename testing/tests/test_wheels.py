@@ -21,7 +21,7 @@ import pytest
 from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).parents[2]
-PACKAGES = ("floe-core", "floe-client", "floe-dbt", "floe-dagster", "floe-cli")
+PACKAGES = ("floe-core", "floe-client", "floe-dbt", "floe-iceberg", "floe-dagster", "floe-cli")
 VERSION = "0.1.0"
 
 # Runs inside the new environment: imports every module and describes what is installed.

@@ -67,6 +67,18 @@ def test_the_example_of_an_engine_writes_a_profile() -> None:
     assert target.output(placed, "dev")["path"].endswith("/../tables/dev.duckdb")
 
 
+def test_the_example_of_a_catalog_speaks_pyiceberg() -> None:
+    client = shown_class(plugins.CatalogClient)()
+    token = plugins.SecretRef(secret_ref="lakehouse")
+    catalog = plugins.CatalogProfile(uri="https://lake.acme.dev", properties={"token": token})
+    assert client.check(catalog) == []
+    assert client.properties(catalog, None, Path(), lambda ref: ref.name) == {
+        "type": "rest",
+        "uri": "https://lake.acme.dev",
+        "token": "lakehouse",
+    }
+
+
 def test_our_own_choices_are_plugins_that_load() -> None:
     states = {group: plugins.states(group) for group in plugins.INTERFACES}
     assert {s.state for found in states.values() for s in found} == {"ok"}

@@ -34,7 +34,7 @@ from floe_core.schemas.artifacts import CompiledTransform
 from floe_core.schemas.base import JsonValue
 from floe_core.schemas.floe import Transform
 from floe_core.schemas.observability import Tracing
-from floe_core.schemas.platform import CatalogProfile, ComputeProfile
+from floe_core.schemas.platform import CatalogProfile, ComputeProfile, StorageProfile
 from floe_core.schemas.secret import SecretRef
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "QueryResult",
     "SecretBackend",
     "SecretRef",
+    "StorageProfile",
     "TelemetryExporter",
     "Tracing",
     "Transform",
@@ -455,18 +456,47 @@ class ComputeTarget(Protocol):
 class CatalogClient(Protocol):
     """A kind of Iceberg catalog.
 
-    This one refuses what it cannot reach. Below `[project.entry-points."floe.catalogs"]` stands
-    `lakehouse = "my_package:Lakehouse"`::
+    This one is a REST catalog whose users have a token. Below
+    `[project.entry-points."floe.catalogs"]` stands `lakehouse = "my_package:Lakehouse"`, and users
+    write `{type: lakehouse, uri: "https://...", properties: {token: {secret_ref: lakehouse}}}`::
 
         class Lakehouse:
             def check(self, catalog):
                 if catalog.uri is None:
                     return [Finding("LAKE-001", (), "needs `uri`, its endpoint", "add `uri:`")]
+                if "token" not in catalog.properties:
+                    return [Finding("LAKE-002", (), "needs `properties: {token: ...}`")]
                 return []
+
+            def properties(self, catalog, storage, data, secret):
+                token = secret(catalog.properties["token"])
+                return {"type": "rest", "uri": catalog.uri, "token": token}
     """
 
     def check(self, catalog: CatalogProfile) -> Sequence[Finding]:
         """Look for what the catalog cannot work with; findings are relative to the profile."""
+        ...
+
+    def properties(
+        self,
+        catalog: CatalogProfile,
+        storage: StorageProfile | None,
+        data: Path,
+        secret: Callable[[SecretRef], str],
+    ) -> dict[str, str]:
+        """Say in PyIceberg's own names where the catalog is and how to sign in.
+
+        Args:
+            catalog: The resolved profile.
+            storage: Where its tables are stored; None when the platform does not say.
+            data: `.floe/data/<env>` below the project root, for what a catalog keeps here. It may
+                begin with what stands for the root in profiles.yml.
+            secret: Gives the value of a secret, or what stands for it in a file; so the result is
+                used as it is and never looked into.
+
+        Raises:
+            FloeError: if catalog and storage cannot work together.
+        """
         ...
 
 

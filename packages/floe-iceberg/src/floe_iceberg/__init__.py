@@ -1,11 +1,14 @@
 """Iceberg tables that DuckDB writes and reads, in any catalog that PyIceberg speaks to."""
 
-from floe_iceberg.draft import Committed
-from floe_iceberg.partitions import PartitionBy, parse_partition_by
-from floe_iceberg.rewriting import Rows
-from floe_iceberg.scan import Files, files_of, scan_sql
-from floe_iceberg.shape import Identifier, Layout, describe
-from floe_iceberg.table import append, load, overwrite_partitions, replace, rewrite
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from floe_iceberg.draft import Committed
+    from floe_iceberg.partitions import PartitionBy, parse_partition_by
+    from floe_iceberg.rewriting import Rows
+    from floe_iceberg.scan import Files, files_of, scan_sql
+    from floe_iceberg.shape import Identifier, Layout, describe
+    from floe_iceberg.table import append, load, overwrite_partitions, replace, rewrite
 
 __all__ = [
     "Committed",
@@ -24,3 +27,30 @@ __all__ = [
     "rewrite",
     "scan_sql",
 ]
+
+_HOMES = {
+    "Committed": "floe_iceberg.draft",
+    "Files": "floe_iceberg.scan",
+    "Identifier": "floe_iceberg.shape",
+    "Layout": "floe_iceberg.shape",
+    "PartitionBy": "floe_iceberg.partitions",
+    "Rows": "floe_iceberg.rewriting",
+    "append": "floe_iceberg.table",
+    "describe": "floe_iceberg.shape",
+    "files_of": "floe_iceberg.scan",
+    "load": "floe_iceberg.table",
+    "overwrite_partitions": "floe_iceberg.table",
+    "parse_partition_by": "floe_iceberg.partitions",
+    "replace": "floe_iceberg.table",
+    "rewrite": "floe_iceberg.table",
+    "scan_sql": "floe_iceberg.scan",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `floe validate` needs no PyIceberg."""
+    if name not in _HOMES:
+        raise AttributeError(f"module `floe_iceberg` has no attribute `{name}`")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

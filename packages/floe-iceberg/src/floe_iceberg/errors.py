@@ -7,6 +7,11 @@
         UnsupportedTypeError      1  a column has a type that Iceberg cannot hold exactly
         CommitConflictError       1  others changed the table each time a commit was tried
         CommitUnknownError        1  nobody can say whether a commit landed
+        TableGoneError            1  a table is not there, or its metadata cannot be read
+        WriteError                1  data files could not be written
+      CatalogUnavailableError     5  the catalog or the storage cannot be reached
+      CatalogRefusedError         3  the catalog or the storage refuses the credentials
+      CatalogSetupError           3  the profile cannot work: a package or a bucket is missing
 """
 
 from __future__ import annotations
@@ -34,3 +39,29 @@ class CommitConflictError(IcebergError):
 
 class CommitUnknownError(IcebergError):
     """The catalog did not say whether a commit landed; its files are left alone."""
+
+
+class TableGoneError(IcebergError):
+    """A table is not in the catalog, or its metadata cannot be read."""
+
+
+class WriteError(IcebergError):
+    """Data files could not be written; the table is as it was."""
+
+
+class CatalogUnavailableError(FloeError):
+    """The catalog or the storage cannot be reached."""
+
+    exit_code: ClassVar[int] = 5
+
+
+class CatalogRefusedError(FloeError):
+    """The catalog or the storage refuses the credentials, or what they may do."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class CatalogSetupError(FloeError):
+    """A profile cannot work as it is: a package, a bucket or a region is missing."""
+
+    exit_code: ClassVar[int] = 3

@@ -22,6 +22,7 @@ from floe_core.compiler.plugins import (
     check_secret_backends,
     unusable,
 )
+from floe_core.compiler.storage import check_storage
 from floe_core.compiler.transforms import PlacedTransform, place_transforms
 from floe_core.compiler.validation import is_left_out
 from floe_core.diagnostics import (
@@ -60,7 +61,7 @@ PRODUCTION_NAMES = frozenset({"prod", "production"})
 BUILT_IN_PLATFORM = PlatformSpec(
     name="built-in",
     storage={"default": LocalStorage(type="local", path=".floe/data/local/warehouse")},
-    catalogs={"default": CatalogProfile(type="sqlite")},
+    catalogs={"default": CatalogProfile(type="sql")},
     compute={"default": ComputeProfile(type="duckdb")},
 )
 """The platform of environment `local` when there is no platform.yaml, or a section is absent."""
@@ -114,6 +115,7 @@ def resolve(loaded: Loaded, report: Report) -> Resolved | None:
     _check_layers(loaded, platform, report)
     used = loaded.floe.profiles if loaded.floe else ProfileReferences()
     check_compute_entries(loaded, used.compute, report)
+    check_storage(loaded, report)
     check_catalogs(loaded, used.catalog, report)
     check_exporter(loaded, platform, report)
     check_secret_backends(loaded, platform, report)

@@ -59,7 +59,7 @@ class CatalogProfile(FloeModel):
 
     type: Identifier = Field(
         default="polaris",
-        description="Kind of catalog: `polaris`, `rest`, `nessie`, `glue`, `hive`, `sqlite`, or "
+        description="Kind of catalog: `polaris`, `rest`, `nessie`, `glue`, `hive`, `sql`, or "
         "the name of a plugin.",
     )
     uri: str | None = Field(default=None, description="Endpoint of the catalog.")
