@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from floe_iceberg.catalog import explained, open_catalog
     from floe_iceberg.draft import Committed
     from floe_iceberg.partitions import PartitionBy, parse_partition_by
     from floe_iceberg.rewriting import Rows
@@ -19,8 +20,10 @@ __all__ = [
     "Rows",
     "append",
     "describe",
+    "explained",
     "files_of",
     "load",
+    "open_catalog",
     "overwrite_partitions",
     "parse_partition_by",
     "replace",
@@ -37,8 +40,10 @@ _HOMES = {
     "Rows": "floe_iceberg.rewriting",
     "append": "floe_iceberg.table",
     "describe": "floe_iceberg.shape",
+    "explained": "floe_iceberg.catalog",
     "files_of": "floe_iceberg.scan",
     "load": "floe_iceberg.table",
+    "open_catalog": "floe_iceberg.catalog",
     "overwrite_partitions": "floe_iceberg.table",
     "parse_partition_by": "floe_iceberg.partitions",
     "replace": "floe_iceberg.table",

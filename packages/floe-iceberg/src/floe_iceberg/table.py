@@ -23,7 +23,13 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from floe_iceberg.commit import Change
 from floe_iceberg.draft import Committed, Draft
-from floe_iceberg.errors import CommitConflictError, CommitUnknownError, IcebergError
+from floe_iceberg.errors import (
+    CommitConflictError,
+    CommitUnknownError,
+    IcebergError,
+    TableGoneError,
+)
+from floe_iceberg.explanation import RESTORE, unreadable
 from floe_iceberg.rewriting import Rewriting, Rows
 from floe_iceberg.scan import Files, files_of
 from floe_iceberg.shape import (
@@ -98,11 +104,26 @@ def is_conflict(problem: BaseException) -> bool:
 
 
 def load(catalog: Catalog, name: Identifier) -> Table | None:
-    """Load a table; None where there is none."""
+    """Load a table; None where there is none.
+
+    Raises:
+        TableGoneError: if there is one, and its metadata is gone or cannot be read.
+    """
     try:
-        return catalog.load_table(name)
+        return _loaded(catalog, name)
     except NoSuchTableError:
         return None
+
+
+def _loaded(catalog: Catalog, name: Identifier) -> Table:
+    try:
+        return catalog.load_table(name)
+    except Exception as problem:
+        reason = unreadable(problem)
+        if reason is None:
+            raise
+        message = f"the metadata of {'.'.join(name)} cannot be read: {reason}"
+        raise TableGoneError(message, RESTORE) from problem
 
 
 def replace(
@@ -157,6 +178,7 @@ def append(
 
     Raises:
         NoSuchTableError: if there is no such table.
+        TableGoneError: if its metadata is gone or cannot be read.
         IcebergError: if the query has a column that the table has not.
         CommitConflictError: if somebody else was always faster.
         duckdb.Error: if the query fails.
@@ -178,7 +200,7 @@ def overwrite_partitions(
     with Draft(connection) as draft:
 
         def attempt(number: int) -> Committed:
-            table = catalog.load_table(name)
+            table = _loaded(catalog, name)
             files = files_of(table)
             spec_id = table.spec().spec_id
             if any(file.spec_id != spec_id for file in files.data):
@@ -216,13 +238,14 @@ def rewrite(
 
     Raises:
         NoSuchTableError: if there is no such table.
+        TableGoneError: if its metadata is gone or cannot be read.
         CommitConflictError: if somebody else was always faster.
         duckdb.Error: if a query fails.
     """
     with Draft(connection) as draft:
 
         def attempt(number: int) -> Committed:
-            table = catalog.load_table(name)
+            table = _loaded(catalog, name)
             files = files_of(table)
             transaction = table.transaction()
             rows = plan(table)

@@ -1,0 +1,114 @@
+"""Opening a catalog, and saying in one sentence why it or its storage cannot be used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from floe_core.errors import FloeError
+from floe_core.layout import make_folder
+from floe_iceberg.explanation import explain
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+NAME = "floe"
+"""Name of the catalog for PyIceberg; a SQL catalog keeps its tables under it."""
+
+_NESTED = ("auth", "ssl")
+"""Properties that PyIceberg reads as mappings, written with dots."""
+_ROLE = "client.assume-role.arn"
+_LOCK_SECONDS = "60"
+
+
+def open_catalog(properties: Mapping[str, str]) -> Catalog:
+    """Open a catalog by PyIceberg's own properties.
+
+    Names with dots below `auth` and `ssl` become the mappings that PyIceberg wants. A SQLite
+    catalog gets its folder, and waits for a lock instead of failing.
+
+    Args:
+        properties: As `CatalogClient.properties` gives them. `name` is what PyIceberg calls the
+            catalog, `floe` when absent. PyIceberg has no names for the user of a database and
+            for the role that requests to the catalog are signed as; they are called as Iceberg's
+            Java library calls them, `jdbc.user`, `jdbc.password` and `client.assume-role.arn`.
+    """
+    from pyiceberg.catalog import load_catalog
+
+    given: dict[str, Any] = dict(properties)
+    name = given.pop("name", NAME)
+    if str(given.get("warehouse", "")).startswith("file://"):
+        given["warehouse"] = "file://" + os.path.normpath(given["warehouse"][len("file://") :])
+    if given.get("type") == "sql":
+        given["uri"] = _database(given)
+    if _ROLE in given or (given.get("type") == "glue" and "ssl.cabundle" in given):
+        from floe_iceberg.aws import session_of
+
+        given["botocore_session"] = session_of(given, given.pop(_ROLE, None))
+    if "glue.max-retries" in given:
+        given["glue.max-retries"] = int(given["glue.max-retries"])  # botocore takes no text
+    if "ssl.cabundle" in given:
+        given.setdefault("py-io-impl", "floe_iceberg.file_io.TrustingFileIO")
+    return load_catalog(name, **_nested(given))
+
+
+@contextmanager
+def explained(profile_name: str, properties: Mapping[str, str]) -> Iterator[None]:
+    """Say in one sentence why a catalog or its storage cannot be used, for what a block raises.
+
+    What it does not know, such as an error in a query, leaves the block as it is. No secret of
+    the properties is shown.
+
+    Args:
+        profile_name: Name of the catalog in platform.yaml.
+        properties: What it was opened with.
+
+    Raises:
+        CatalogUnavailableError: if the catalog, the storage or the token server does not answer.
+        CatalogRefusedError: if one of them refuses who asks, or what is asked.
+        CatalogSetupError: if a package, a bucket or a region is missing, or a URL is wrong.
+        TableGoneError: if a table is not there, or its metadata cannot be read.
+        WriteError: if a disk is full.
+    """
+    try:
+        yield
+    except FloeError:
+        raise
+    except Exception as problem:
+        told = explain(problem, profile_name, properties)
+        if told is None:
+            raise
+        raise told from None
+
+
+def _database(given: dict[str, Any]) -> str:
+    """The URL of the catalog's database, with the user and what SQLite needs."""
+    from sqlalchemy.engine import make_url
+
+    url = make_url(given["uri"])
+    user, password = given.pop("jdbc.user", None), given.pop("jdbc.password", None)
+    if user is not None:
+        url = url.set(username=user, password=password)
+    if url.get_backend_name() == "sqlite" and url.database:
+        make_folder(Path(url.database).parent)
+        if "timeout" not in url.query:
+            url = url.update_query_dict({"timeout": _LOCK_SECONDS})
+    return url.render_as_string(hide_password=False)
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """`ssl.client.cert` as PyIceberg reads it: `{"ssl": {"client": {"cert": ...}}}`."""
+    found: dict[str, Any] = {}
+    for key, value in flat.items():
+        first, *rest = key.split(".")
+        if first not in _NESTED or not rest:
+            found[key] = value
+            continue
+        inside = found.setdefault(first, {})
+        for part in rest[:-1]:
+            inside = inside.setdefault(part, {})
+        inside[rest[-1]] = value
+    return found
