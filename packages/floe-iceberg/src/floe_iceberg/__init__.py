@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from floe_iceberg.catalog import explained, open_catalog
     from floe_iceberg.draft import Committed
+    from floe_iceberg.engine import configure, load_iceberg
     from floe_iceberg.partitions import PartitionBy, parse_partition_by
     from floe_iceberg.rewriting import Rows
     from floe_iceberg.scan import Files, files_of, scan_sql
@@ -19,10 +20,12 @@ __all__ = [
     "PartitionBy",
     "Rows",
     "append",
+    "configure",
     "describe",
     "explained",
     "files_of",
     "load",
+    "load_iceberg",
     "open_catalog",
     "overwrite_partitions",
     "parse_partition_by",
@@ -39,10 +42,12 @@ _HOMES = {
     "PartitionBy": "floe_iceberg.partitions",
     "Rows": "floe_iceberg.rewriting",
     "append": "floe_iceberg.table",
+    "configure": "floe_iceberg.engine",
     "describe": "floe_iceberg.shape",
     "explained": "floe_iceberg.catalog",
     "files_of": "floe_iceberg.scan",
     "load": "floe_iceberg.table",
+    "load_iceberg": "floe_iceberg.engine",
     "open_catalog": "floe_iceberg.catalog",
     "overwrite_partitions": "floe_iceberg.table",
     "parse_partition_by": "floe_iceberg.partitions",

@@ -21,6 +21,7 @@ from floe_iceberg.data_files import (
     write_data_files,
     write_position_deletes,
 )
+from floe_iceberg.engine import configure
 from floe_iceberg.errors import IcebergError
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ class Draft:
     ) -> None:
         self._discard_all_but(set())
 
+    def reach(self, table: Table) -> None:
+        """Let DuckDB read and write the table's files, with the keys that hold for it now."""
+        self._io = table.io
+        configure(self.connection, table.io.properties, table.location())
+
     def write(
         self,
         transaction: Transaction,
@@ -103,7 +109,7 @@ class Draft:
         folder = _folder(transaction)
         key = (query, folder.uri, schema.model_dump_json(), spec.model_dump_json(), basis)
         self._discard_all_but({key} | {k for k in self._written if k == ("deletes", basis)})
-        self._io = transaction._table.io
+        self.reach(transaction._table)
         if key not in self._written:
             self._written[key] = write_data_files(
                 self.connection,
@@ -128,7 +134,7 @@ class Draft:
         self, transaction: Transaction, query: str, of: dict[str, DataFile], basis: Hashable
     ) -> Written:
         """Write position delete files; see `write_position_deletes`."""
-        self._io = transaction._table.io
+        self.reach(transaction._table)
         written = write_position_deletes(self.connection, query, _folder(transaction), of=of)
         self._written["deletes", basis] = written
         return written

@@ -246,6 +246,7 @@ def rewrite(
 
         def attempt(number: int) -> Committed:
             table = _loaded(catalog, name)
+            draft.reach(table)
             files = files_of(table)
             transaction = table.transaction()
             rows = plan(table)
