@@ -87,22 +87,16 @@ def test_many_small_appends_leave_few_files(
     assert len(files_of(catalog.load_table(ORDERS)).data) <= 8
 
 
-@pytest.mark.parametrize("problem", [KeyboardInterrupt(), OSError("the answer was lost")])
-def test_files_stay_of_a_commit_that_has_landed_without_an_answer(
-    catalog: Catalog,
-    connection: duckdb.DuckDBPyConnection,
-    monkeypatch: pytest.MonkeyPatch,
-    problem: BaseException,
+def test_a_name_mapping_that_a_catalog_adds_says_nothing_of_our_own_files(
+    catalog: Catalog, connection: duckdb.DuckDBPyConnection
 ) -> None:
-    replace(catalog, ORDERS, connection, "SELECT 1 AS id, 'one' AS name")
-    commit = Transaction.commit_transaction
-
-    def commit_without_an_answer(transaction: Transaction) -> Table:
-        commit(transaction)
-        raise problem
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Transaction, "commit_transaction", commit_without_an_answer)
-        with pytest.raises(type(problem)):
-            append(catalog, ORDERS, connection, "SELECT 2 AS id, 'two' AS name")
-    assert rows(connection, catalog) == [(1, "one"), (2, "two")]
+    replace(catalog, ORDERS, connection, "SELECT range AS id, 'old' AS name FROM range(3)")
+    table = catalog.load_table(ORDERS)
+    mapping = {"schema.name-mapping.default": table.schema().name_mapping.model_dump_json()}
+    with table.transaction() as transaction:
+        transaction.set_properties(mapping)
+    rewrite(catalog, ORDERS, connection, lambda _: Rows(matched="t.id = 1"))
+    assert rows(connection, catalog) == [(0, "old"), (2, "old")]
+    table = catalog.load_table(ORDERS)
+    table.append(table.scan().to_arrow())
+    assert not files_of(catalog.load_table(ORDERS)).is_plain

@@ -7,6 +7,7 @@ passes through Python.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -99,6 +100,14 @@ class Folder:
     def uri_of(self, path: str) -> str:
         """The URI of a file that DuckDB reports."""
         return self.uri + path[len(self.path) :]
+
+
+def has_field_ids(uri: str) -> bool:
+    """Whether a data file is known to carry field ids: `write_data_files` has named it."""
+    return _OURS.search(uri) is not None
+
+
+_OURS = re.compile(r"/[0-9a-f]{32}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.parquet$")
 
 
 def write_data_files(

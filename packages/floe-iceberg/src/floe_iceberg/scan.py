@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.manifest import DataFile
 
 from floe_iceberg.commit import data_file_of
-from floe_iceberg.data_files import duckdb_path
+from floe_iceberg.data_files import duckdb_path, has_field_ids
 from floe_iceberg.sql import identifier, literal
 from floe_iceberg.types import duckdb_name, to_duckdb
 
@@ -63,9 +63,13 @@ class Files:
 def files_of(table: Table, snapshot_id: int | None = None) -> Files:
     """List the files of a snapshot; of the current one unless told."""
     data, deletes = [], {}
-    is_plain = _NAME_MAPPING not in table.properties and table.format_version <= 2
+    is_plain = table.format_version <= 2
+    # Some catalogs give every table a name mapping; it is for files without field ids alone.
+    is_mapped = _NAME_MAPPING in table.properties
     for task in table.scan(snapshot_id=snapshot_id).plan_files():
         data.append(task.file)
+        if is_mapped:
+            is_plain = is_plain and has_field_ids(task.file.file_path)
         if task.delete_files:
             deletes[task.file.file_path] = tuple(
                 sorted(task.delete_files, key=lambda file: file.file_path)
