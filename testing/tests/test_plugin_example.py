@@ -1,4 +1,4 @@
-"""A distribution of a third party: a transform, an engine and a secret backend, used in a run."""
+"""A distribution of a third party: a transform, an engine, a catalog, a secret backend, in use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from floe_core import plugins
+from floe_core.schemas.platform import CatalogProfile
+from floe_core.schemas.secret import SecretRef
 from floe_testing.cli import run_floe
 
 EXAMPLE = Path(__file__).parents[1] / "floe-plugin-example"
@@ -127,13 +130,38 @@ def test_a_secret_is_looked_for_in_its_backend(
 
 @pytest.mark.usefixtures("installed")
 def test_it_is_listed() -> None:
-    plugins = json.loads(run_floe("plugins", "-o", "json").stdout)["plugins"]
-    ours = [p for p in plugins if p["distribution"] == "floe-plugin-example"]
+    listed = json.loads(run_floe("plugins", "-o", "json").stdout)["plugins"]
+    ours = [p for p in listed if p["distribution"] == "floe-plugin-example"]
     assert [(p["group"], p["name"], p["state"]) for p in ours] == [
         ("floe.transforms", "csv", "ok"),
         ("floe.targets", "duckdb_folder", "ok"),
+        ("floe.catalogs", "lakehouse", "ok"),
         ("floe.secrets", "lines", "ok"),
     ]
+
+
+@pytest.mark.usefixtures("installed")
+def test_its_catalog_is_checked_and_spelled_for_pyiceberg(product: Path) -> None:
+    text = (product / "platform.yaml").read_text()
+    catalog = "catalogs: {default: {type: lakehouse, uri: 'https://lake.acme.dev'}}\n"
+    (product / "platform.yaml").write_text(text + catalog)
+    done = run_floe("validate")
+    assert done.exit_code == 3
+    assert "error[LAKE-002] `catalogs.default`: needs `properties: {token: ...}`" in (done.stderr)
+
+    client = plugins.catalog_client("lakehouse")
+    assert client is not None
+    token = SecretRef(secret_ref="lakehouse/token")
+    profile = CatalogProfile(
+        type="lakehouse", uri="https://lake.acme.dev", properties={"token": token}
+    )
+    found = client.properties(profile, None, product / ".floe/data/local", lambda ref: CANARY)
+    assert found == {
+        "type": "rest",
+        "uri": "https://lake.acme.dev",
+        "token": CANARY,
+        "header.X-Iceberg-Access-Delegation": "vended-credentials",
+    }
 
 
 def test_artifacts_that_need_a_plugin_that_is_not_installed(product: Path) -> None:
