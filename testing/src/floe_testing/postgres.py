@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floe_testing import apt
+from floe_testing.ports import free_ports
 
 _PACKAGED = "/usr/lib/postgresql/*/bin"
 
@@ -63,7 +63,7 @@ def server(password: str) -> Iterator[Server]:
         data = folder / "data"
         initdb = ["--username=floe", f"--pwfile={secret}", "--auth=scram-sha-256", f"-D{data}"]
         _run(account, programs / "initdb", *initdb)
-        port = _free_port()
+        [port] = free_ports(1)
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
         control = [f"-D{data}", "-w", f"-l{folder / 'log'}", f"-o{options}"]
         _run(account, programs / "pg_ctl", "start", *control)
@@ -84,13 +84,6 @@ def _run(account: str | None, program: Path, *arguments: str) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _create_database(started: Server) -> None:
