@@ -37,6 +37,23 @@ def problem(ref: SecretRef = PASSWORD, backends: tuple[str, ...] = ("env", "file
     return raised.value.message
 
 
+def test_the_name_of_a_secret_may_be_a_path(
+    mounted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = SecretRef(secret_ref="prod/etl/pg", key="password")
+    (mounted / "prod/etl/pg").mkdir(parents=True)
+    (mounted / "prod/etl/pg/password").write_text("from-file")
+    assert find(ref) == "from-file"
+    monkeypatch.setenv("PROD_ETL_PG_PASSWORD", "from-variable")
+    assert find(ref) == "from-variable"
+
+
+@pytest.mark.parametrize("name", ["pg/..", "pg/../x", "pg//x", "pg/./x", "pg/"])
+def test_the_name_of_a_secret_does_not_lead_out_of_a_folder(name: str) -> None:
+    with pytest.raises(ValueError, match="neither empty"):
+        SecretRef(secret_ref=name, key="password")
+
+
 @pytest.mark.parametrize("backends", [("env",), ("aws_secrets_manager",), ("vault", "file")])
 def test_a_variable_is_found(backends: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PG_PASSWORD", "value")

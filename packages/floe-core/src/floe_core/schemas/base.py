@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-__all__ = ["FloeModel", "Identifier", "JsonValue", "SecretName", "SemVer"]
+__all__ = ["FloeModel", "Identifier", "JsonValue", "SecretName", "SecretPath", "SemVer"]
 
 
 class FloeModel(BaseModel):
@@ -26,15 +26,24 @@ SemVer = Annotated[str, Field(pattern=SEMVER_PATTERN)]
 """A Semantic Versioning 2.0.0 version, such as `1.4.0`."""
 
 
-def _no_value_in_name(name: str) -> str:
+def _plain_path(name: str) -> str:
+    if not {"", ".", ".."}.isdisjoint(name.split("/")):
+        raise ValueError("the parts of a secret's name are neither empty, `.` nor `..`")
+    return name
+
+
+def _one_key_at_most(name: str) -> str:
     if name.count("/") > 1:
         raise ValueError("a secret is named `name` or `name/key`")
     return name
 
 
-SecretName = Annotated[
+SecretPath = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$", max_length=253),
-    AfterValidator(_no_value_in_name),
+    AfterValidator(_plain_path),
 ]
+"""The name of a secret, of one or several parts; never its value."""
+
+SecretName = Annotated[SecretPath, AfterValidator(_one_key_at_most)]
 """The name of a secret, or `name/key`; never its value."""

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from floe_core.schemas.base import FloeModel, SecretName
+from floe_core.schemas.base import FloeModel, SecretPath
 
 
 class SecretRef(FloeModel):
     """Names a secret; its value is looked up at run time in the process that executes."""
 
-    secret_ref: SecretName = Field(
+    secret_ref: SecretPath = Field(
         description="Name of the secret. `name/key` names one key of it."
     )
     key: str | None = Field(
         default=None, min_length=1, description="Key within the secret, when it holds several."
     )
 
+    @model_validator(mode="after")
+    def _names_one_key(self) -> SecretRef:
+        if self.key is None and self.secret_ref.count("/") > 1:
+            raise ValueError("a secret is named `name` or `name/key`, unless `key` names the key")
+        return self
+
     @property
     def name(self) -> str:
-        """The secret's name without a `/key` part."""
-        return self.secret_ref.partition("/")[0]
+        """The secret's name: all of it beside a `key`, else what is before `/key`."""
+        return self.secret_ref if self.key else self.secret_ref.partition("/")[0]
 
     @property
     def entry(self) -> str | None:
