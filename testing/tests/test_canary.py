@@ -235,7 +235,7 @@ def test_each_idle_section_gives_one_warning(
     files = {d.field: d.file.name for d in outcome.diagnostics if d.file and d.code == "FLOE-N001"}
     for section in sections:
         assert field_name(section) in warned
-    assert len(warned) == len(IDLE_FLOE_SECTIONS) + len(IDLE_PLATFORM_SECTIONS) + 1
+    assert len(warned) == len(IDLE_FLOE_SECTIONS) + len(IDLE_PLATFORM_SECTIONS)
     assert set(files.values()) == {"floe.yaml", "platform.yaml"}
 
 

@@ -37,9 +37,7 @@ def problem(ref: SecretRef = PASSWORD, backends: tuple[str, ...] = ("env", "file
     return raised.value.message
 
 
-def test_the_name_of_a_secret_may_be_a_path(
-    mounted: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_name_of_a_secret_may_be_a_path(mounted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = SecretRef(secret_ref="prod/etl/pg", key="password")
     (mounted / "prod/etl/pg").mkdir(parents=True)
     (mounted / "prod/etl/pg/password").write_text("from-file")
@@ -54,7 +52,7 @@ def test_the_name_of_a_secret_does_not_lead_out_of_a_folder(name: str) -> None:
         SecretRef(secret_ref=name, key="password")
 
 
-@pytest.mark.parametrize("backends", [("env",), ("aws_secrets_manager",), ("vault", "file")])
+@pytest.mark.parametrize("backends", [("env",), ("safe",), ("safe", "file")])
 def test_a_variable_is_found(backends: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PG_PASSWORD", "value")
     assert find(PASSWORD, backends) == "value"
@@ -172,7 +170,7 @@ def test_all_that_is_missing_is_named_with_its_places(mounted: Path) -> None:
 
 
 def test_a_backend_that_is_not_installed_is_named() -> None:
-    assert "not in `vault`, which is not installed here" in problem(PASSWORD, ("vault",))
+    assert "not in `safe`, which is not installed here" in problem(PASSWORD, ("safe",))
 
 
 def test_a_backend_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,15 @@ FLOE_START_SCHEDULES = "FLOE_START_SCHEDULES"
 FLOE_SECRETS_DIR = "FLOE_SECRETS_DIR"
 """Folder of mounted secrets, `NAME/KEY` below it; `/etc/floe/secrets` when unset."""
 
+VAULT_MOUNT = "VAULT_MOUNT"
+"""Mount of the KV engine that the secret backend `vault` reads; `secret` when unset."""
+
+VAULT_ROLE = "VAULT_ROLE"
+"""Role that the secret backend `vault` signs in to with the service account of its pod."""
+
+VAULT_AUTH_MOUNT = "VAULT_AUTH_MOUNT"
+"""Mount of Vault's auth method; `approle` or `kubernetes` when unset."""
+
 SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
 """Seconds since 1970 that `compiled_at` is set to, for reproducible builds."""
 

@@ -11,6 +11,7 @@
       ServiceUnavailableError     5  a database or server cannot be reached
       SecretNotFoundError         3  a secret is in none of the places that were asked
       SecretUnreadableError       3  a secret is there, and cannot be read
+      SecretBackendError          3  a secret backend is not set up, or refuses to answer
       PluginError                 3  an installed plugin cannot be used
       QueryError                  1  a query is wrong or would write
       UnwritableError             1  a folder cannot be written to
@@ -97,6 +98,12 @@ class SecretNotFoundError(FloeError):
 
 class SecretUnreadableError(FloeError):
     """A secret is where a backend looked, and cannot be read; the message holds no value."""
+
+    exit_code = 3
+
+
+class SecretBackendError(FloeError):
+    """A secret backend is not set up here, or refuses to show a secret."""
 
     exit_code = 3
 

@@ -522,6 +522,9 @@ class TelemetryExporter(Protocol):
 class SecretBackend(Protocol):
     """A place that secrets are looked up in, at run time, in the process that executes.
 
+    One object serves one look-up of all that a product needs and is then forgotten, so it may
+    remember what it has read.
+
     This one asks a program. Below `[project.entry-points."floe.secrets"]` stands
     `pass = "my_package:Pass"`, and users write `security: {secret_backends: [env, pass]}`::
 
@@ -536,7 +539,13 @@ class SecretBackend(Protocol):
     """
 
     def places(self, ref: SecretRef) -> Sequence[str]:
-        """Name the places that `find` looks in, for the error when it is in none of them."""
+        """Name the places that `find` looks in, for the error when it is in none of them.
+
+        Reaches no network; `floe doctor` shows it.
+
+        Raises:
+            SecretBackendError: if it cannot be asked here, for a library or a setting is missing.
+        """
         ...
 
     def find(self, ref: SecretRef) -> str | None:
@@ -546,6 +555,7 @@ class SecretBackend(Protocol):
 
         Raises:
             SecretUnreadableError: if it is here and cannot be read.
+            SecretBackendError: if the backend is not set up here, or refuses to answer.
             ServiceUnavailableError: if the backend does not answer.
         """
         ...

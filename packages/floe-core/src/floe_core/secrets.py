@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from floe_core import plugins
 from floe_core.entry_points import blamed
 from floe_core.environment_variables import FLOE_SECRETS_DIR
-from floe_core.errors import SecretNotFoundError, SecretUnreadableError
+from floe_core.errors import (
+    SecretBackendError,
+    SecretNotFoundError,
+    SecretUnreadableError,
+    ServiceUnavailableError,
+)
 from floe_core.schemas.secret import SecretRef
 
 if TYPE_CHECKING:
@@ -19,6 +26,8 @@ if TYPE_CHECKING:
 
 DEFAULT_SECRETS_DIR = Path("/etc/floe/secrets")
 DEFAULT_BACKENDS = ("env", "file")
+
+_remembered: ContextVar[dict[str, SecretBackend] | None] = ContextVar("remembered", default=None)
 
 
 def resolve(
@@ -36,64 +45,121 @@ def resolve(
     Raises:
         SecretNotFoundError: if one or more are nowhere, or cannot be read where they are; it names
             every place that was asked.
+        SecretBackendError: if a backend that has to be asked is not set up, or refuses to answer.
+        ServiceUnavailableError: if a backend that has to be asked does not answer.
         PluginError: if a backend cannot be used.
     """
     values: dict[str, str] = {}
     missing: list[str] = []
-    unreadable: list[str] = []
+    unreadable: list[tuple[SecretRef, SecretUnreadableError]] = []
     asked = _installed(backends) if refs else {}
     absent = [backend for backend in backends if backend not in asked]
     for name, ref in refs.items():
         try:
             value = _first_hit(ref, asked)
         except SecretUnreadableError as problem:
-            unreadable.append(f"{describe(ref)} ({problem.message})")
+            unreadable.append((ref, problem))
             continue
         if value is None:
-            missing.append(f"{describe(ref)} (looked in: {'; '.join(_places(ref, asked, absent))})")
+            searched = [*_places(ref, asked), *map(_absence, absent)]
+            missing.append(f"{describe(ref)} (looked in: {'; '.join(searched)})")
         else:
             values[name] = value
     if missing or unreadable:
-        raise _not_found(missing, unreadable)
+        raise _not_found(missing, unreadable, asked)
     return values
 
 
-def _not_found(missing: Sequence[str], unreadable: Sequence[str]) -> SecretNotFoundError:
+def places(ref: SecretRef, backends: Sequence[str]) -> list[str]:
+    """Name the places that a secret is looked for in; looks in none of them.
+
+    Raises:
+        SecretBackendError: if a backend is not set up here.
+        PluginError: if a backend cannot be used.
+    """
+    return _places(ref, _installed(backends))
+
+
+@contextmanager
+def remembered() -> Iterator[None]:
+    """Look each secret up once in a block, however often it is asked for; then forget them all.
+
+    It matters for backends that are asked over a network.
+    """
+    if _remembered.get() is not None:  # an outer block forgets
+        yield
+        return
+    token = _remembered.set({})
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
+
+
+def _not_found(
+    missing: Sequence[str],
+    unreadable: Sequence[tuple[SecretRef, SecretUnreadableError]],
+    asked: Mapping[str, SecretBackend],
+) -> SecretNotFoundError:
+    reasons = [f"{describe(ref)} ({problem.message})" for ref, problem in unreadable]
     parts = [
         f"secret{'s' if len(named) > 1 else ''} {what}: {', '.join(named)}"
-        for what, named in (("not found", missing), ("cannot be read", unreadable))
+        for what, named in (("not found", missing), ("cannot be read", reasons))
         if named
     ]
-    help = "Set one of the variables named above, or mount the secret as a file."
-    return SecretNotFoundError(
-        "; ".join(parts), help=help if missing else "Store the secret as plain UTF-8 text."
-    )
+    if not missing:
+        helps = (problem.help for _, problem in unreadable)
+        help = next(filter(None, helps), "Store the secret as plain UTF-8 text.")
+    elif asked.keys() >= set(DEFAULT_BACKENDS):
+        help = "Set one of the variables named above, or mount the secret as a file."
+    else:
+        help = "Store the secret in one of the places named above."
+    return SecretNotFoundError("; ".join(parts), help=help)
 
 
 def _installed(backends: Sequence[str]) -> dict[str, SecretBackend]:
     """The backends that can be asked; where one of them cannot, those of `DEFAULT_BACKENDS` too."""
-    found = {name: plugins.secret_backend(name) for name in backends}
+    kept = _remembered.get()
+    known = {} if kept is None else kept
+    found = {name: known.get(name) or plugins.secret_backend(name) for name in backends}
     if None in found.values():
         found |= {
             name: plugins.secret_backend(name) for name in DEFAULT_BACKENDS if name not in found
         }
-    return {name: backend for name, backend in found.items() if backend is not None}
+    usable = {name: backend for name, backend in found.items() if backend is not None}
+    known |= usable
+    return usable
 
 
 def _first_hit(ref: SecretRef, backends: Mapping[str, SecretBackend]) -> str | None:
+    searched: list[str] = []
     for name, backend in backends.items():
-        with blamed(plugins.SECRETS, name, is_shown=False):
-            value = backend.find(ref)
+        try:
+            with blamed(plugins.SECRETS, name, is_shown=False):
+                value = backend.find(ref)
+        except (SecretBackendError, ServiceUnavailableError) as problem:
+            kind = (
+                SecretBackendError
+                if isinstance(problem, SecretBackendError)
+                else ServiceUnavailableError
+            )
+            before = f" (it is not in: {'; '.join(searched)})" if searched else ""
+            raise kind(
+                f"secret {describe(ref)} cannot be looked up: {problem.message}{before}",
+                help=problem.help,
+            ) from None
         if value is not None:
             return value
+        searched += backend.places(ref)
     return None
 
 
-def _places(
-    ref: SecretRef, backends: Mapping[str, SecretBackend], absent: Sequence[str]
-) -> list[str]:
-    asked = [place for backend in backends.values() for place in backend.places(ref)]
-    return asked + [f"not in `{name}`, which is not installed here" for name in absent]
+def _places(ref: SecretRef, backends: Mapping[str, SecretBackend]) -> list[str]:
+    return [place for backend in backends.values() for place in backend.places(ref)]
+
+
+def _absence(backend: str) -> str:
+    return f"not in `{backend}`, which is not installed here"
 
 
 def describe(ref: SecretRef) -> str:
@@ -163,26 +229,37 @@ class MountedFiles:
 
 
 def _entry_of_json(text: str | None, ref: SecretRef) -> str | None:
-    """A key of a JSON object: text as it is, anything else as JSON spells it.
-
-    Raises:
-        SecretUnreadableError: if the value is an object or a list, which is no secret's value.
-    """
-    if text is None:
+    """A key of a JSON object in a variable; None where it holds anything else."""
+    document = None if text is None else read_json(text)
+    if not isinstance(document, dict) or ref.entry is None:
         return None
+    return entry_of(document, ref.entry, f"environment variable {variable_name(ref.name)}")
+
+
+def read_json(text: str) -> object:
+    """Parse JSON, with numbers as they are spelled; None if it is none."""
     try:
-        document = json.loads(text, parse_float=str, parse_int=str)  # digits as they are written
+        document: object = json.loads(text, parse_float=str, parse_int=str)
     except ValueError:
         return None
-    value = document.get(ref.entry) if isinstance(document, dict) else None
+    return document
+
+
+def entry_of(document: Mapping[str, object], key: str, place: str) -> str | None:
+    """The value of a key: text as it is, anything else as JSON spells it; None where it is empty.
+
+    Raises:
+        SecretUnreadableError: if it is an object or a list, which is no secret's value, or bytes
+            that are no text.
+    """
+    value = document.get(key)
     if value is None or value == "":
         return None
     if isinstance(value, dict | list):
         kind = "an object" if isinstance(value, dict) else "a list"
-        raise SecretUnreadableError(
-            f"environment variable {variable_name(ref.name)} has {kind} under `{ref.entry}`, "
-            "not a value"
-        )
+        raise SecretUnreadableError(f"{place} has {kind} under `{key}`, not a value")
+    if isinstance(value, bytes):
+        raise SecretUnreadableError(f"`{key}` of {place} is not UTF-8")
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from floe_core import plugins, secrets
-from floe_core.errors import ArtifactsError, SecretNotFoundError
+from floe_core.errors import (
+    ArtifactsError,
+    SecretBackendError,
+    SecretNotFoundError,
+    ServiceUnavailableError,
+)
 from floe_core.layout import Layout
 from floe_core.plugins import ComputeTarget
 from floe_core.schemas.artifacts import CompiledArtifacts, CompiledPlugins
@@ -72,7 +77,14 @@ def resolve_secrets(artifacts: CompiledArtifacts) -> dict[str, str]:
 
     Raises:
         SecretNotFoundError: if one is in none of the product's backends.
+        SecretBackendError: if one of them is not set up, or refuses to answer.
+        ServiceUnavailableError: if one of them does not answer.
     """
+    with secrets.remembered():
+        return _resolve(artifacts)
+
+
+def _resolve(artifacts: CompiledArtifacts) -> dict[str, str]:
     name, backends = artifacts.compute.connection_secret_ref, _backends(artifacts)
     refs = dict(secret_refs(artifacts))
     keys = {
@@ -95,7 +107,7 @@ def secrets_or_placeholders(artifacts: CompiledArtifacts) -> dict[str, str]:
     """Look up the engine's secrets for a command that does not connect, such as a dry run."""
     try:
         return resolve_secrets(artifacts)
-    except SecretNotFoundError:
+    except (SecretNotFoundError, SecretBackendError, ServiceUnavailableError):
         return dict.fromkeys(secret_refs(artifacts), _PLACEHOLDER)
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from floe_core import secrets
-from floe_core.errors import SecretNotFoundError
+from floe_core.errors import SecretBackendError, SecretNotFoundError, ServiceUnavailableError
 from floe_core.plugins import ComputeTarget
 from floe_core.schemas.platform import ComputeProfile
 from floe_core.schemas.secret import SecretRef
@@ -35,7 +35,7 @@ def with_references(
         return profile
     try:
         found: Iterable[str] = read(name, keys, backends)
-    except SecretNotFoundError:
+    except (SecretNotFoundError, SecretBackendError, ServiceUnavailableError):
         found = keys
     references = {key: SecretRef(secret_ref=name, key=key) for key in found}
     return profile.model_copy(update={"properties": {**profile.properties, **references}})

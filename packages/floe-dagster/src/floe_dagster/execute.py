@@ -85,6 +85,7 @@ def execute(
         ProjectLockedError: if another run is still going on after `lock_wait`.
         UsageError: if the request matches nothing.
         SecretNotFoundError: if a secret cannot be found; nothing has run then.
+        SecretBackendError: if a secret backend is not set up, or refuses; nothing has run then.
         ArtifactsError: if the artifacts do not fit what is here.
         UnwritableError: if a file of the run cannot be written.
     """

@@ -16,7 +16,7 @@ from floe_cli.output import count_findings, shown_path
 from floe_core import secrets
 from floe_core.compiler.discovery import LOCAL, find_platform_file
 from floe_core.compiler.load import Loaded, load
-from floe_core.compiler.not_yet import secret_backends
+from floe_core.compiler.plugins import secret_backends
 from floe_core.compiler.request import CompileRequest
 from floe_core.compiler.resolve import Resolved, resolve
 from floe_core.compiler.validation import value_at
@@ -160,7 +160,7 @@ def connection(resolved: Resolved) -> Check:
     """The engine answers a query."""
     compute = resolved.profiles.compute.profile
     root = resolved.loaded.request.root
-    backends = secret_backends(resolved.platform.security) or secrets.DEFAULT_BACKENDS
+    backends = secret_backends(resolved.platform.security)
     try:
         values = secrets.resolve(resolved.target.secrets(compute), backends)
         resolved.target.query(compute, resolved.environment, root, values, "select 1", 1)
@@ -209,7 +209,7 @@ def references(product: Product, *, is_connecting: bool) -> Section | None:
     if product.resolved is None:
         return None
     resolved = product.resolved
-    backends = secret_backends(resolved.platform.security) or secrets.DEFAULT_BACKENDS
+    backends = secret_backends(resolved.platform.security)
     engine = set(resolved.target.secrets(resolved.profiles.compute.profile).values())
     others = set(_secrets_in(resolved.profiles)) - engine
     checks = [
@@ -226,15 +226,20 @@ def secret(
     name = secrets.describe(ref)
     asked = [b for b in backends if is_connecting or b in secrets.DEFAULT_BACKENDS]
     left = [b for b in backends if b not in asked]
+    status: Status = "problem" if is_needed else "warning"
     try:
         secrets.resolve({name: ref}, asked)
-    except SecretNotFoundError as problem:
-        if left:
-            message = f"{name} is not on this machine; a run asks {', '.join(left)} for it"
-            return Check("warning", message, "floe doctor --connect   (asks them)")
-        status: Status = "problem" if is_needed else "warning"
-        return Check(status, problem.message, problem.help)
-    return Check("ok", f"{name} is found")
+    except FloeError as problem:
+        if not left or not isinstance(problem, SecretNotFoundError):
+            return Check(status, problem.message, problem.help)
+    else:
+        return Check("ok", f"{name} is found")
+    try:
+        places = secrets.places(ref, left)
+    except FloeError as problem:
+        return Check(status, f"{name} is not on this machine, and {problem.message}", problem.help)
+    message = f"{name} is not on this machine; a run asks {', '.join(left)} for it"
+    return Check("warning", message, "floe doctor --connect   (asks them)", tuple(places))
 
 
 def _secrets_in(value: Any) -> Iterator[SecretRef]:

@@ -13,7 +13,7 @@ from floe_core.compiler.control_plane import control_plane
 from floe_core.compiler.enforce import Enforced
 from floe_core.compiler.governance import SpecFile
 from floe_core.compiler.inspect import Inspected, target_name
-from floe_core.compiler.not_yet import secret_backends
+from floe_core.compiler.plugins import secret_backends
 from floe_core.compiler.resolve import Resolved
 from floe_core.compiler.transforms import PlacedTransform
 from floe_core.diagnostics import FieldPath, Report
@@ -280,5 +280,5 @@ def _plugins(resolved: Resolved) -> CompiledPlugins:
     orchestrator = resolved.platform.plugins.orchestrator if resolved.platform.plugins else None
     return CompiledPlugins(
         orchestrator=orchestrator.type if orchestrator else "dagster",
-        secret_backends=secret_backends(resolved.platform.security) or ("env", "file"),
+        secret_backends=secret_backends(resolved.platform.security),
     )

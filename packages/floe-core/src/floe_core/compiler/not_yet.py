@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from floe_core import plugins
 from floe_core.diagnostics import FieldPath, Report
-from floe_core.schemas.platform import Security
 from floe_core.source import Source
 
 if TYPE_CHECKING:
@@ -42,16 +40,11 @@ IDLE_FLOE_SECTIONS: Mapping[FieldPath, str] = {
 """Sections of floe.yaml that nothing acts on yet, and what that means."""
 
 
-PLANNED_BACKENDS = ("kubernetes", "aws_secrets_manager", "vault")
-"""Secret backends that are to come; until a plugin of the name is installed, one warning."""
-
-
 def warn_of_idle_sections(loaded: Loaded, report: Report) -> None:
     """Warn once of each section that is written and that nothing acts on yet."""
     _warn(loaded.floe_source, IDLE_FLOE_SECTIONS, report)
     if loaded.platform_source is not None:
         _warn(loaded.platform_source, IDLE_PLATFORM_SECTIONS, report)
-        _warn_of_backends(loaded, loaded.platform_source, report)
 
 
 def _warn(source: Source, sections: Mapping[FieldPath, str], report: Report) -> None:
@@ -66,29 +59,3 @@ def _warn(source: Source, sections: Mapping[FieldPath, str], report: Report) -> 
                     on_key=True,
                 )
             )
-
-
-def _warn_of_backends(loaded: Loaded, source: Source, report: Report) -> None:
-    security = loaded.platform.security if loaded.platform else None
-    installed = plugins.names(plugins.SECRETS)
-    idle = [name for name in secret_backends(security) if name not in installed]
-    if idle:
-        report.add(
-            source.diagnostic(
-                NOT_YET,
-                ("security", "secret_backends"),
-                f"floe does not ask {', '.join(f'`{name}`' for name in idle)} yet",
-                help="secrets are looked up in environment variables and mounted files",
-                severity="warning",
-                on_key=True,
-            )
-        )
-
-
-def secret_backends(security: Security | None) -> tuple[str, ...]:
-    """Names of the secret backends that platform.yaml lists, in order."""
-    if security is None or security.secret_backends is None:
-        return ()
-    if isinstance(security.secret_backends, tuple):
-        return security.secret_backends
-    return (security.secret_backends.primary,)

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from floe_core import plugins
 from floe_core.compiler.findings import from_finding
 from floe_core.compiler.load import Loaded
-from floe_core.compiler.not_yet import PLANNED_BACKENDS, secret_backends
 from floe_core.diagnostics import Diagnostic, FieldPath, Report, did_you_mean
 from floe_core.entry_points import blamed
 from floe_core.errors import PluginError
 from floe_core.plugins import Finding
-from floe_core.schemas.platform import PlatformSpec
+from floe_core.schemas.platform import PlatformSpec, Security
+from floe_core.secrets import DEFAULT_BACKENDS
 from floe_core.source import Source
 
 
@@ -74,7 +74,7 @@ def check_exporter(loaded: Loaded, platform: PlatformSpec, report: Report) -> No
 
 
 def check_secret_backends(loaded: Loaded, platform: PlatformSpec, report: Report) -> None:
-    """Check that each secret backend is installed, or will be part of floe one day."""
+    """Check that each secret backend is installed."""
     source = loaded.platform_source
     if source is None:
         return
@@ -87,20 +87,25 @@ def check_secret_backends(loaded: Loaded, platform: PlatformSpec, report: Report
         except PluginError as problem:
             report.add(unusable(source, at, problem))
             continue
-        if not is_installed and name not in PLANNED_BACKENDS:
+        if not is_installed:
             report.add(_unknown(source, at, "secret backend", name, plugins.SECRETS))
 
 
+def secret_backends(security: Security | None) -> tuple[str, ...]:
+    """Names of the backends that secrets are looked up in, in order."""
+    if security is None or not security.secret_backends:
+        return DEFAULT_BACKENDS
+    if isinstance(security.secret_backends, tuple):
+        return security.secret_backends
+    return (security.secret_backends.primary,)
+
+
 def _unknown(source: Source, at: FieldPath, what: str, name: str, group: str) -> Diagnostic:
-    known = plugins.names(group)
-    noun = "installed"
-    if group == plugins.SECRETS:
-        known, noun = [*known, *PLANNED_BACKENDS], "installed or to come"
     return source.diagnostic(
         "FLOE-G003",
         at,
         f"there is no {what} named `{name}`",
-        help=did_you_mean(name, known, noun)
+        help=did_you_mean(name, plugins.names(group), "installed")
         + f"; others come with a package that registers them under `{group}`",
     )
 

@@ -124,7 +124,8 @@ class Security(FloeModel):
     secret_backends: PrimaryBackend | tuple[Identifier, ...] | None = Field(
         default=None,
         description="Where secrets are looked up, one backend or several, in order: `env`, "
-        "`file`, or the name of a plugin.",
+        "`file`, `kubernetes`, `aws_secrets_manager`, `vault`, or the name of a plugin. "
+        "Without it: `env`, then `file`.",
     )
 
 
