@@ -61,7 +61,7 @@ class Execution:
 
     Attributes:
         engine: Makes the engine.
-        secrets: Looks up the secrets that dbt needs.
+        secrets: Looks up the secrets that dbt needs in a run, by the run's id.
         around: Entered around each build, with what it builds and tests; gives what hears every
             event of dbt.
         planned: Unique ids of what the run builds and tests, by the unit's name; when None, what
@@ -71,7 +71,7 @@ class Execution:
     """
 
     engine: EngineFactory
-    secrets: Callable[[], Mapping[str, str]]
+    secrets: Callable[[str], Mapping[str, str]]
     around: "Around"
     planned: Mapping[str, frozenset[str]] | None = None
     on_result: Callable[[BuildResult], None] | None = None
@@ -186,7 +186,7 @@ def _build(
     context, request, unit = step.context, step.request, step.unit
     checks = frozenset(context.selected_asset_check_keys)
     selection = dbt_selection(unit, step.wanted)
-    how = invocation(artifacts, unit, root, execution.secrets(), request.threads)
+    how = invocation(artifacts, unit, root, execution.secrets(context.run.run_id), request.threads)
     build = Build(
         execution.engine(),
         replace(how, window=request.window),

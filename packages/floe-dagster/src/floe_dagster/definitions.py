@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,8 +156,9 @@ def _factory(engine: DbtEngine | None) -> Callable[[], DbtEngine]:
     return dbt_core if engine is None else lambda: engine
 
 
-def _secrets(artifacts: CompiledArtifacts) -> Callable[[], Mapping[str, str]]:
-    return lambda: resolve_secrets(artifacts)
+def _secrets(artifacts: CompiledArtifacts) -> Callable[[str], Mapping[str, str]]:
+    """Looks the secrets up once a run, however many steps it has."""
+    return lru_cache(maxsize=1)(lambda _run_id: resolve_secrets(artifacts))
 
 
 def _start_schedules() -> bool | None:

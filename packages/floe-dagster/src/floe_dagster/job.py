@@ -94,7 +94,7 @@ def _run_assets(
     results: list[BuildResult] = []
     execution = assets.Execution(
         engine=lambda: run.engine,
-        secrets=lambda: run.secrets,
+        secrets=lambda _run_id: run.secrets,
         around=lambda _step: nullcontext(run.listener),
         planned={unit.unit.name: frozenset(unit.unique_ids) for unit in units},
         on_result=results.append,

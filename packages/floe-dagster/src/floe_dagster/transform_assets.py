@@ -86,7 +86,7 @@ def _build(
         artifacts=artifacts,
         unit=step.unit,
         root=root,
-        secrets=execution.secrets(),
+        secrets=execution.secrets(context.run.run_id),
         logger=context.log,
         full_refresh=step.request.full_refresh,
         cancelled=execution.cancelled,

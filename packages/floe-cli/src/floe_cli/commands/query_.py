@@ -63,14 +63,16 @@ def command(
     anything has changed.
     """
     from floe_core.errors import UsageError
+    from floe_core.secrets import remembered
     from floe_dagster.connection import compute_target, resolve_secrets
 
     if (sql is None) == (file is None):
         raise UsageError("give one statement, or `--file`", help='floe query "select 1"')
     statement = sql if sql is not None else file.read()
-    what, root = _artifacts(out, artifacts, source)
-    target, compute = compute_target(what)
-    secrets = resolve_secrets(what)
+    with remembered():
+        what, root = _artifacts(out, artifacts, source)
+        target, compute = compute_target(what)
+        secrets = resolve_secrets(what)
     most = None if limit == 0 or out.format == "csv" else limit
     ask = None if most is None else most + 1
     result = target.query(compute, what.environment, root, secrets, statement, ask)

@@ -100,24 +100,26 @@ def command(
     """
     from floe_cli.freshness import place_here, stored_artifacts
     from floe_cli.progress import Progress, record_document, summarise
+    from floe_core.secrets import remembered
     from floe_dagster.execute import execute
     from floe_dagster.plan import RunRequest, plan
     from floe_dagster.windows import parse_window
 
     window = parse_window(event_time_start, event_time_end)
-    stored = stored_artifacts(artifacts, source, out)
-    here = place_here(stored, out) if stored else _compiled(out, failed, source)
-    what, root = here.artifacts, here.root
-    request = RunRequest(
-        select, exclude, transform, failed, full_refresh, threads, job=job, window=window
-    )
-    decided = plan(what, root=root, request=request)
-    if dry_run:
-        _show_plan(out, decided)
-        return Exit.OK
-    _confirm(what, decided, yes)
-    with Progress(out, decided) as progress:
-        record = execute(what, root=root, planned=decided, listener=progress.listen)
+    with remembered():
+        stored = stored_artifacts(artifacts, source, out)
+        here = place_here(stored, out) if stored else _compiled(out, failed, source)
+        what, root = here.artifacts, here.root
+        request = RunRequest(
+            select, exclude, transform, failed, full_refresh, threads, job=job, window=window
+        )
+        decided = plan(what, root=root, request=request)
+        if dry_run:
+            _show_plan(out, decided)
+            return Exit.OK
+        _confirm(what, decided, yes)
+        with Progress(out, decided) as progress:
+            record = execute(what, root=root, planned=decided, listener=progress.listen)
     out.document(record_document(record))
     summarise(out, record, root, _projects(decided, root), repeated(source, artifacts))
     if record.status == "cancelled":
