@@ -11,6 +11,7 @@ import pytest
 from floe_core import plugins
 from floe_core.schemas.platform import CatalogProfile
 from floe_core.schemas.secret import SecretRef
+from floe_testing.canaries import traces
 from floe_testing.cli import run_floe
 
 EXAMPLE = Path(__file__).parents[1] / "floe-plugin-example"
@@ -84,8 +85,7 @@ def test_a_product_is_built_with_plugins_alone(product: Path) -> None:
     cities, _ = json.loads(run_floe("list", "-o", "json").stdout)["transforms"]
     assert (cities["name"], cities["type"]) == ("cities", "csv")
     assert [node["last_rows"] for node in cities["nodes"]] == [2]
-    for path in (product / ".floe").rglob("*"):
-        assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
+    assert traces({"the token": CANARY}, [product / ".floe"]) == []
 
 
 @pytest.mark.usefixtures("installed")

@@ -204,6 +204,28 @@ def test_secrets_are_named_and_not_shown(
     assert "canary" not in result.stdout + result.stderr
 
 
+def test_what_a_backend_lacks_is_said_without_asking_it(
+    on_postgres: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = on_postgres / "platform/dev/platform.yaml"
+    platform.write_text(POSTGRES + "security: {secret_backends: [env, vault]}\n")
+    monkeypatch.delenv("VAULT_ADDR", raising=False)
+    assert (
+        "problem",
+        "pg/password is not on this machine, and the secret backend `vault` does not know its "
+        "server: VAULT_ADDR is not set",
+        "Set VAULT_ADDR, such as `https://vault.example.com:8200`.",
+    ) in statuses("--env", "dev")
+    monkeypatch.setenv("VAULT_ADDR", "http://127.0.0.1:1")
+    assert (
+        "warning",
+        "pg/password is not on this machine; a run asks vault for it",
+        "floe doctor --connect   (asks them)",
+    ) in statuses("--env", "dev")
+    shown = run_floe("doctor", "--env", "dev", "-v").stdout
+    assert "`password` of secret/pg of Vault at http://127.0.0.1:1" in shown
+
+
 def test_the_engine_is_asked_when_that_is_wanted(
     on_postgres: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
