@@ -36,7 +36,8 @@ from floe_iceberg import (
     scan_sql,
 )
 from floe_iceberg.errors import CatalogRefusedError, CatalogSetupError, CatalogUnavailableError
-from floe_testing import moto, postgres, seaweedfs
+from floe_testing import postgres, seaweedfs
+from floe_testing.aws import moto_server
 from floe_testing.seaweedfs import ADMIN, READER, Server
 
 pytestmark = [
@@ -91,7 +92,8 @@ def weed() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with moto.server() as url:
+    with moto_server() as server:
+        url = server.url
         make_bucket(url)
         yield url
 
@@ -102,13 +104,13 @@ def make_bucket(url: str, verify: str | None = None) -> None:
     client = boto3.client(
         "s3",
         endpoint_url=url,
-        region_name=moto.REGION,
+        region_name="eu-central-1",
         aws_access_key_id="x",
         aws_secret_access_key="x",
         verify=verify,
     )
     client.create_bucket(
-        Bucket="lake", CreateBucketConfiguration={"LocationConstraint": moto.REGION}
+        Bucket="lake", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
     )
     client.close()
 
@@ -128,7 +130,7 @@ def bucket(endpoint: str, credentials: dict[str, Any] | None, name: str = "lake"
     return {
         "type": "s3",
         "bucket": name,
-        "region": moto.REGION,
+        "region": "eu-central-1",
         "endpoint": endpoint,
         "path_style": True,
         "credentials": credentials,
@@ -292,7 +294,8 @@ def test_a_certificate_authority_of_ones_own(
     authority: tuple[Path, Path], connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     certificate, key = authority
-    with moto.server(certificate, key) as url:
+    with moto_server(certificate, key) as server:
+        url = server.url
         make_bucket(url, str(certificate))
         profile = glue(url, keys("admin"))
         profile["properties"]["ssl.cabundle"] = str(certificate)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from floe_testing.servers import ended, free_port, wait_until_open
+from floe_testing.ports import free_ports
+from floe_testing.servers import ended, wait_until_open
 
 ACCESS_KEY = "AKIACANARY0CANARY0AA"
 SECRET_KEY = "c4n4ry-aws-key-2f6e41b7"
@@ -50,15 +51,22 @@ class Aws:
 
 
 @contextmanager
-def moto_server() -> Iterator[Aws]:
-    """Start moto's server on a free port of the loopback interface."""
-    port = free_port()
+def moto_server(certificate: Path | None = None, key: Path | None = None) -> Iterator[Aws]:
+    """Start moto's server on a free port of the loopback interface.
+
+    Args:
+        certificate: File of the certificate of `localhost`; plain HTTP when absent.
+        key: File of its key.
+    """
+    [port] = free_ports(1)
     program = str(Path(sys.executable).with_name("moto_server"))
+    encryption = ["-c", str(certificate), "-k", str(key)] if certificate is not None else []
     process = subprocess.Popen(
-        [program, "-H", "127.0.0.1", "-p", str(port)],
+        [program, "-H", "127.0.0.1", "-p", str(port), *encryption],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     with ended(process):
         wait_until_open(port, process)
-        yield Aws(f"http://127.0.0.1:{port}", "eu-central-1")
+        host = "http://127.0.0.1" if certificate is None else "https://localhost"
+        yield Aws(f"{host}:{port}", "eu-central-1")

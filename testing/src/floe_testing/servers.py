@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from floe_testing.ports import is_listening
+
 PATIENCE_SECONDS = 60
-
-
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until the process listens on the port."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
+    while not is_listening(port):
         assert process.poll() is None, f"{process.args!r} ended with {process.returncode}"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"{process.args!r} does not listen on {port}"
-            time.sleep(0.1)
+        assert time.monotonic() < deadline, f"{process.args!r} does not listen on {port}"
+        time.sleep(0.1)
 
 
 @contextmanager
