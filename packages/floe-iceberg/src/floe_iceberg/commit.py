@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pyiceberg.exceptions import ValidationException
@@ -25,14 +25,15 @@ from pyiceberg.manifest import (
     ManifestWriter,
     ManifestWriterV2,
 )
-from pyiceberg.table.snapshots import Operation, ancestors_of
+from pyiceberg.table.refs import SnapshotRefType
+from pyiceberg.table.snapshots import Operation, Summary, ancestors_of
 from pyiceberg.table.update import RemoveSnapshotsUpdate
 from pyiceberg.table.update.snapshot import _SnapshotProducer
+from pyiceberg.typedef import EMPTY_DICT
 
 from floe_iceberg.errors import IcebergError
 
 if TYPE_CHECKING:
-    from pyiceberg.io import FileIO
     from pyiceberg.table import Transaction
     from pyiceberg.table.metadata import TableMetadata
 
@@ -103,7 +104,7 @@ class Replace(_SnapshotProducer["Replace"]):
         }
         for content, spec_id in list(entries):
             if self._is_of_dropped_columns(spec_id):
-                del entries[content, spec_id]
+                self._refuse_to_forget(entries.pop((content, spec_id)))
         for file in self._added_data_files:
             content = (
                 ManifestContent.DATA
@@ -168,13 +169,21 @@ class Replace(_SnapshotProducer["Replace"]):
     def _is_of_dropped_columns(self, spec_id: int) -> bool:
         """Whether no manifest of a spec can be written, since a column is gone that it divides by.
 
-        All its files leave then, and leave no trace in the new snapshot.
+        Its files can only leave, and leave no trace in the new snapshot.
         """
         schema = self.schema()
         return any(
             schema.find_column_name(source.source_id) is None
             for source in self.spec(spec_id).fields
         )
+
+    def _refuse_to_forget(self, entries: list[ManifestEntry]) -> None:
+        if any(entry.status != ManifestEntryStatus.DELETED for entry in entries):
+            raise IcebergError(
+                f"{'.'.join(self._transaction._table.name())} has files that are divided by a "
+                "column that was dropped, and cannot be changed in part",
+                "write it anew as a whole once (dbt: --full-refresh)",
+            )
 
     def _is_removed(self, file: DataFile, gone: set[str]) -> bool:
         if self._change.is_removed is None:
@@ -187,6 +196,15 @@ class Replace(_SnapshotProducer["Replace"]):
         properties = self._transaction.table_metadata.properties
         most = int(properties.get(_MERGE_MANIFESTS, _MERGE_MANIFESTS_DEFAULT))
         return sum(m.manifest_length < _SMALL_MANIFEST_BYTES for m in manifests) >= max(most, 2)
+
+    def _summary(self, snapshot_properties: Mapping[str, str] = EMPTY_DICT) -> Summary:
+        """The totals; PyIceberg has no word for a replacement of files that keeps the rows."""
+        wanted, self._operation = self._operation, Operation.OVERWRITE
+        try:
+            summary = super()._summary(dict(snapshot_properties))
+        finally:
+            self._operation = wanted
+        return Summary(wanted, **summary.additional_properties)
 
     def _write(
         self, content: ManifestContent, spec_id: int, entries: list[ManifestEntry]
@@ -248,8 +266,25 @@ _KEEP = "history.expire.min-snapshots-to-keep"
 _KEEP_DEFAULT = 1
 
 
-def expired(metadata: TableMetadata, now_ms: int | None = None) -> frozenset[int]:
-    """The snapshots that a table need not keep, by its own properties.
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Which snapshots are kept, in place of what the table's properties say.
+
+    Attributes:
+        max_age_ms: Younger ones are; None for what the table says.
+        keep_last: So many of each branch are; None for what the table says.
+    """
+
+    max_age_ms: int | None = None
+    keep_last: int | None = None
+
+
+def kept(
+    metadata: TableMetadata,
+    now_ms: int | None = None,
+    retention: Retention = Retention(),
+) -> dict[int, str]:
+    """The snapshots that a table keeps, by its own properties, each with the reason.
 
     A snapshot is kept while it is younger than `history.expire.max-snapshot-age-ms` (5 days unless
     set), is one of the last `history.expire.min-snapshots-to-keep` of a branch (1 unless set), or
@@ -257,83 +292,50 @@ def expired(metadata: TableMetadata, now_ms: int | None = None) -> frozenset[int
     """
     now = now_ms if now_ms is not None else int(time.time() * 1000)
     properties = metadata.properties
-    max_age = int(properties.get(_MAX_AGE, _MAX_AGE_DEFAULT))
-    keep = int(properties.get(_KEEP, _KEEP_DEFAULT))
-    kept: set[int] = set()
-    for ref in metadata.refs.values():
-        kept.add(ref.snapshot_id)
-        if ref.snapshot_ref_type != "branch":
+    max_age, keep = retention.max_age_ms, retention.keep_last
+    if max_age is None:
+        max_age = int(properties.get(_MAX_AGE, _MAX_AGE_DEFAULT))
+    if keep is None:
+        keep = int(properties.get(_KEEP, _KEEP_DEFAULT))
+    found = {
+        ref.snapshot_id: f"{ref.snapshot_ref_type.value} {name}"
+        for name, ref in sorted(metadata.refs.items())
+    }
+    for name, ref in sorted(metadata.refs.items()):
+        if ref.snapshot_ref_type != SnapshotRefType.BRANCH:
             continue
         head = metadata.snapshot_by_id(ref.snapshot_id)
         age = ref.max_snapshot_age_ms if ref.max_snapshot_age_ms is not None else max_age
         least = ref.min_snapshots_to_keep if ref.min_snapshots_to_keep is not None else keep
         for number, snapshot in enumerate(ancestors_of(head, metadata)):
-            if number < least or now - snapshot.timestamp_ms < age:
-                kept.add(snapshot.snapshot_id)
-    kept |= {s.snapshot_id for s in metadata.snapshots if now - s.timestamp_ms < max_age}
-    return frozenset(s.snapshot_id for s in metadata.snapshots) - kept
+            if number < least:
+                found.setdefault(snapshot.snapshot_id, f"one of the last {least} of {name}")
+            elif now - snapshot.timestamp_ms < age:
+                found.setdefault(snapshot.snapshot_id, _younger(age))
+    for snapshot in metadata.snapshots:
+        if now - snapshot.timestamp_ms < max_age:
+            found.setdefault(snapshot.snapshot_id, _younger(max_age))
+    return found
+
+
+def _younger(age_ms: int) -> str:
+    return f"younger than {timedelta(milliseconds=age_ms)}"
+
+
+def expired(metadata: TableMetadata, now_ms: int | None = None) -> frozenset[int]:
+    """The snapshots that a table need not keep, by its own properties; see `kept`."""
+    return frozenset(s.snapshot_id for s in metadata.snapshots) - kept(metadata, now_ms).keys()
+
+
+def may_remove_files(metadata: TableMetadata) -> bool:
+    """Whether a table's files are its own; `gc.enabled` is false where others need them too."""
+    return metadata.properties.get("gc.enabled", "true").lower() != "false"
 
 
 def stage_expiry(transaction: Transaction) -> frozenset[int]:
     """Let old snapshots leave with a transaction; gives their ids."""
-    gone = expired(transaction.table_metadata)
+    metadata = transaction.table_metadata
+    gone = expired(metadata) if may_remove_files(metadata) else frozenset()
     if gone:
         transaction._stage((RemoveSnapshotsUpdate(snapshot_ids=sorted(gone)),))
     return gone
-
-
-@dataclass(frozen=True, slots=True)
-class Unreferenced:
-    """Files that only expired snapshots name.
-
-    Attributes:
-        data_files: Data and delete files, by URI, with their bytes.
-        metadata_files: Manifests and manifest lists, by URI, with their bytes where known.
-    """
-
-    data_files: dict[str, int] = field(default_factory=dict)
-    metadata_files: dict[str, int] = field(default_factory=dict)
-
-
-def unreferenced(before: TableMetadata, gone: Iterable[int], io: FileIO) -> Unreferenced:
-    """Find what nobody names once some snapshots are gone.
-
-    Args:
-        before: Metadata that has these snapshots still.
-        gone: Ids of the snapshots that leave.
-        io: Reads manifests.
-    """
-    going = set(gone)
-    candidates: dict[str, ManifestFile] = {}
-    lists: dict[str, int] = {}
-    staying = []
-    for snapshot in before.snapshots:
-        with suppress(FileNotFoundError):
-            manifests = snapshot.manifests(io)
-            if snapshot.snapshot_id in going:
-                lists[snapshot.manifest_list] = 0
-                candidates |= {manifest.manifest_path: manifest for manifest in manifests}
-            else:
-                staying += manifests
-    live = {manifest.manifest_path for manifest in staying}
-    manifests = [manifest for path, manifest in candidates.items() if path not in live]
-    files = {file.file_path: file.file_size_in_bytes for file in _files(manifests, io)}
-    if files:
-        unique = {manifest.manifest_path: manifest for manifest in staying}
-        for file in _files(unique.values(), io):
-            files.pop(file.file_path, None)
-    return Unreferenced(files, lists | {m.manifest_path: m.manifest_length for m in manifests})
-
-
-def _files(manifests: Iterable[ManifestFile], io: FileIO) -> Iterator[DataFile]:
-    for manifest in manifests:
-        with suppress(FileNotFoundError):
-            for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):
-                yield entry.data_file
-
-
-def remove(io: FileIO, files: Unreferenced) -> None:
-    """Remove files; one that cannot be removed stays as an orphan."""
-    for path in (*files.data_files, *files.metadata_files):
-        with suppress(Exception):
-            io.delete(path)

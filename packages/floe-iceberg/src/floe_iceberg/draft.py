@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -12,7 +13,7 @@ from pyiceberg.exceptions import (
     ValidationException,
 )
 
-from floe_iceberg.commit import Change, Replace, remove, stage_expiry, unreferenced
+from floe_iceberg.commit import Change, Replace, stage_expiry
 from floe_iceberg.data_files import (
     Folder,
     WriteOptions,
@@ -23,6 +24,7 @@ from floe_iceberg.data_files import (
 )
 from floe_iceberg.engine import configure
 from floe_iceberg.errors import IcebergError
+from floe_iceberg.table_files import remove, unreferenced
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -159,7 +161,8 @@ class Draft:
             self._written = written
             raise
         if gone:
-            remove(table.io, unreferenced(before, gone, table.io))
+            with suppress(Exception):  # the commit stands; what is left, maintenance finds
+                remove(table.io, unreferenced(before, gone, table.io))
         added = [*change.added, *change.deletes]
         return Committed(
             table=table,
