@@ -8,7 +8,7 @@ passes through Python.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -23,9 +23,10 @@ from pyiceberg.conversions import to_bytes
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
+from pyiceberg.typedef import Record
 from pyiceberg.utils.truncate import truncate_upper_bound_text_string
 
-from floe_iceberg.partitions import PartitionColumn, partition_columns, record
+from floe_iceberg.partitions import partition_columns, record
 from floe_iceberg.sql import identifier, literal
 from floe_iceberg.types import field_ids, nested_fields
 
@@ -118,6 +119,7 @@ def write_data_files(
     schema: Schema,
     spec: PartitionSpec,
     options: WriteOptions,
+    partition: Record | None = None,
 ) -> Written:
     """Write the rows of a query as Parquet files.
 
@@ -128,13 +130,14 @@ def write_data_files(
         schema: Has the ids that the files carry.
         spec: Divides the rows.
         options: How files are written.
+        partition: The partition of all the rows, where they are of one.
 
     Raises:
         duckdb.Error: if the query fails, or a file cannot be written; files that were begun are
             removed as far as possible.
     """
     folder.make()
-    columns = partition_columns(connection, spec, schema)
+    columns = partition_columns(connection, spec, schema) if partition is None else []
     extra = "".join(f", {column.sql} AS {identifier(column.name)}" for column in columns)
     source = f"SELECT *{extra} FROM ({query})" if columns else query
     prefix = uuid4().hex
@@ -161,7 +164,13 @@ def write_data_files(
     except BaseException:
         _remove_begun(connection, folder, prefix)
         raise
-    files = tuple(_data_file(row, folder, schema, spec, columns) for row in rows if row[1])
+    files = tuple(
+        _data_file(
+            row, folder, schema, spec, record(columns, row[5]) if partition is None else partition
+        )
+        for row in rows
+        if row[1]
+    )
     return Written(files, sum(f.record_count for f in files), _bytes(files))
 
 
@@ -228,9 +237,9 @@ def _data_file(
     folder: Folder,
     schema: Schema,
     spec: PartitionSpec,
-    columns: Sequence[PartitionColumn],
+    partition: Record,
 ) -> DataFile:
-    path, count, size, _, statistics, keys = row
+    path, count, size, _, statistics, _ = row
     sizes, values, nulls, nans = {}, {}, {}, {}
     lower, upper = {}, {}
     for name, field, is_repeated in _leaves(schema.fields):
@@ -257,7 +266,7 @@ def _data_file(
     return _entry(
         content=DataFileContent.DATA,
         file_path=folder.uri_of(path),
-        partition=record(columns, keys),
+        partition=partition,
         record_count=count,
         file_size_in_bytes=size,
         column_sizes=sizes,

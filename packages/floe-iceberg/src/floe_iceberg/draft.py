@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from pyiceberg.exceptions import (
-    CommitFailedException,
-    TableAlreadyExistsError,
-    ValidationException,
-)
+from pyiceberg.exceptions import CommitStateUnknownException
+from pyiceberg.table.refs import MAIN_BRANCH
 
 from floe_iceberg.commit import Change, Replace, stage_expiry
 from floe_iceberg.data_files import (
@@ -33,6 +30,7 @@ if TYPE_CHECKING:
     from pyiceberg.io import FileIO
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table, Transaction
+    from pyiceberg.typedef import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +130,44 @@ class Draft:
                 )
         return written
 
+    def write_partitions(
+        self, transaction: Transaction, queries: Sequence[tuple[str, Record | None]]
+    ) -> Written:
+        """Write data files partition by partition, or use those of an attempt before.
+
+        Args:
+            transaction: Has the schema and the partition spec that they are written for.
+            queries: Each gives the columns of the schema, as they are stored, and comes with the
+                partition that its rows are of; None where they are of several.
+
+        Raises:
+            duckdb.Error: if a query fails or files cannot be written.
+        """
+        metadata = transaction.table_metadata
+        schema, spec = metadata.schema(), metadata.spec()
+        folder = _folder(transaction)
+        shape = (folder.uri, schema.model_dump_json(), spec.model_dump_json())
+        keys = {(query, *shape, partition): (query, partition) for query, partition in queries}
+        self._discard_all_but(set(keys))
+        self._io = transaction._table.io
+        for key, (query, partition) in keys.items():
+            if key not in self._written:
+                self._written[key] = write_data_files(
+                    self.connection,
+                    query,
+                    folder,
+                    schema=schema,
+                    spec=spec,
+                    options=WriteOptions.of(metadata.properties),
+                    partition=partition,
+                )
+        found = [self._written[key] for key in keys]
+        return Written(
+            tuple(file for written in found for file in written.files),
+            sum(written.rows for written in found),
+            sum(written.bytes for written in found),
+        )
+
     def write_deletes(
         self, transaction: Transaction, query: str, of: dict[str, DataFile], basis: Hashable
     ) -> Written:
@@ -141,25 +177,34 @@ class Draft:
         self._written["deletes", basis] = written
         return written
 
-    def commit(self, transaction: Transaction, change: Change, attempt: int) -> Committed:
+    def commit(
+        self,
+        transaction: Transaction,
+        change: Change,
+        attempt: int,
+        *,
+        branch: str = MAIN_BRANCH,
+        expires: bool = True,
+    ) -> Committed:
         """Commit what was written, let old snapshots leave, and remove what only they named.
+
+        Args:
+            transaction: Is committed.
+            change: What it does to the files.
+            attempt: Number of the attempt.
+            branch: The branch that gets the snapshot.
+            expires: Whether old snapshots leave.
 
         Raises:
             CommitFailedException: if somebody else was first; `ValidationException` likewise.
             CommitStateUnknownException: if nobody can say whether it landed.
         """
-        producer = Replace(transaction, change)
+        producer = Replace(transaction, change, branch=branch)
         producer.commit()
         before = transaction.table_metadata
-        gone = stage_expiry(transaction)
-        # From here on a snapshot may name the files, whatever is raised: an answer may be lost, and
-        # Ctrl-C may come before it. Only these errors say that it does not.
-        written, self._written = self._written, {}
-        try:
-            table = transaction.commit_transaction()
-        except (CommitFailedException, TableAlreadyExistsError, ValidationException):
-            self._written = written
-            raise
+        gone = stage_expiry(transaction) if expires else frozenset()
+        table = transaction.commit_transaction()
+        self._written.clear()
         if gone:
             with suppress(Exception):  # the commit stands; what is left, maintenance finds
                 remove(table.io, unreferenced(before, gone, table.io))

@@ -25,7 +25,14 @@ from pyiceberg.typedef import Record
 
 from floe_iceberg.data_files import WriteOptions, duckdb_path
 from floe_iceberg.errors import IcebergError
-from floe_iceberg.scan import Files, column_types, delete_rows, stored_rows
+from floe_iceberg.scan import (
+    Files,
+    column_types,
+    delete_rows,
+    live_rows,
+    stored_rows,
+    uri_sql,
+)
 from floe_iceberg.shape import aligned_query, describe, order_by
 from floe_iceberg.sql import identifier, literal
 from floe_iceberg.types import StoredType, to_duckdb
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from pyiceberg.schema import Schema
     from pyiceberg.table import Transaction
+    from pyiceberg.table.metadata import TableMetadata
 
     from floe_iceberg.draft import Draft
 
@@ -138,22 +146,7 @@ class Rewriting:
             self._rows.change(self._changed)
 
     def _live(self, data: Sequence[DataFile]) -> str:
-        """The rows of some files that are not deleted, as stored, with `__file` and `__row`."""
-        names = ", ".join(identifier(f.name) for f in self._schema.fields)
-        source = stored_rows(self._schema, data)
-        if not data:
-            return f"SELECT {names}, NULL::VARCHAR AS __file, NULL::BIGINT AS __row FROM {source}"
-        live = f"SELECT {names}, filename AS __file, file_row_number AS __row FROM {source}"
-        paths = {file.file_path for file in data}
-        deletes = delete_rows(
-            Files((), {p: d for p, d in self._files.deletes.items() if p in paths}, is_plain=True)
-        )
-        if deletes is None:
-            return live
-        return (
-            f"SELECT * FROM ({live}) AS l WHERE NOT EXISTS (SELECT 1 FROM ({deletes}) AS d "
-            f"WHERE d.file_path = {_uri_sql('l.__file', data)} AND d.pos = l.__row)"
-        )
+        return live_rows(self._schema, self._files, data)
 
     def _touched(self) -> list[tuple[DataFile, int]]:
         """The files that hold matched rows, with their number."""
@@ -208,14 +201,7 @@ class Rewriting:
         if not parts:
             parts.append(f"SELECT {names} FROM {stored_rows(self._schema, ())}")
         query = " UNION ALL ".join(f"({part})" for part in parts)
-        metadata = self._transaction.table_metadata
-        order = metadata.sort_order_by_id(metadata.default_sort_order_id)
-        keys = [
-            ("-" if f.direction.value == "desc" else "")
-            + (self._schema.find_column_name(f.source_id) or "")
-            for f in (order.fields if order is not None else ())
-        ]
-        return f"SELECT * FROM ({query}) AS __all{order_by(keys)}" if keys else query
+        return sorted_query(query, self._transaction.table_metadata)
 
     def _aligned(self, query: str) -> str:
         return aligned_query(query, describe(self._connection, query), self._schema)
@@ -224,7 +210,7 @@ class Rewriting:
         """Write the position delete files of the files that stay."""
         if not removal.thinned:
             return ()
-        uri = _uri_sql("__file", removal.thinned)
+        uri = uri_sql("__file", removal.thinned)
         paths = ", ".join(literal(duckdb_path(f.file_path)) for f in removal.thinned)
         query = (
             f"SELECT {uri} AS file_path, __row AS pos FROM {self._positions} "
@@ -239,21 +225,14 @@ class Rewriting:
         return draft.write_deletes(self._transaction, query, thinned, basis).files
 
 
-def _uri_sql(column: str, data: Sequence[DataFile]) -> str:
-    """SQL that turns what DuckDB calls a data file into its URI."""
-    uri = data[0].file_path
-    path = duckdb_path(uri)
-    if all(file.file_path == duckdb_path(file.file_path) for file in data):
-        return column
-    prefix = uri.removesuffix(path)
-    if prefix + path == uri and all(
-        prefix + duckdb_path(file.file_path) == file.file_path for file in data
-    ):
-        return f"{literal(prefix)} || {column}"
-    cases = " ".join(
-        f"WHEN {literal(duckdb_path(f.file_path))} THEN {literal(f.file_path)}" for f in data
-    )
-    return f"CASE {column} {cases} END"
+def sorted_query(query: str, metadata: TableMetadata) -> str:
+    """The query in the sort order of a table."""
+    schema = metadata.schema()
+    keys = [
+        ("-" if f.direction.value == "desc" else "") + (schema.find_column_name(f.source_id) or "")
+        for f in metadata.sort_order().fields
+    ]
+    return f"SELECT * FROM ({query}) AS __all{order_by(keys)}" if keys else query
 
 
 def _crowd(files: Sequence[DataFile], target: int) -> list[DataFile]:

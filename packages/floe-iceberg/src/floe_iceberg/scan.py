@@ -113,8 +113,52 @@ def stored_rows(schema: Schema, data: Sequence[DataFile]) -> str:
 
 def delete_rows(files: Files) -> str | None:
     """A query that gives `file_path` and `pos` of the rows that are deleted already."""
-    deletes = [file for found in files.deletes.values() for file in found]
+    deletes = {file.file_path: file for found in files.deletes.values() for file in found}.values()
     return f"SELECT file_path, pos FROM read_parquet({_paths(deletes)})" if deletes else None
+
+
+def live_rows(schema: Schema, files: Files, data: Sequence[DataFile]) -> str:
+    """A query of the rows of some files that are not deleted, as stored.
+
+    It has two more columns, `__file` (what DuckDB calls the file) and `__row` (the number of the
+    row in it).
+
+    Args:
+        schema: Has the columns.
+        files: The files of the snapshot.
+        data: Those of them whose rows are wanted.
+    """
+    names = ", ".join(identifier(field.name) for field in schema.fields)
+    source = stored_rows(schema, data)
+    if not data:
+        return f"SELECT {names}, NULL::VARCHAR AS __file, NULL::BIGINT AS __row FROM {source}"
+    live = f"SELECT {names}, filename AS __file, file_row_number AS __row FROM {source}"
+    paths = {file.file_path for file in data}
+    kept = {path: found for path, found in files.deletes.items() if path in paths}
+    deletes = delete_rows(Files((), kept, is_plain=True))
+    if deletes is None:
+        return live
+    return (
+        f"SELECT * FROM ({live}) AS l WHERE NOT EXISTS (SELECT 1 FROM ({deletes}) AS d "
+        f"WHERE d.file_path = {uri_sql('l.__file', data)} AND d.pos = l.__row)"
+    )
+
+
+def uri_sql(column: str, data: Sequence[DataFile]) -> str:
+    """SQL that turns what DuckDB calls a data file into its URI."""
+    uri = data[0].file_path
+    path = duckdb_path(uri)
+    if all(file.file_path == duckdb_path(file.file_path) for file in data):
+        return column
+    prefix = uri.removesuffix(path)
+    if prefix + path == uri and all(
+        prefix + duckdb_path(file.file_path) == file.file_path for file in data
+    ):
+        return f"{literal(prefix)} || {column}"
+    cases = " ".join(
+        f"WHEN {literal(duckdb_path(f.file_path))} THEN {literal(f.file_path)}" for f in data
+    )
+    return f"CASE {column} {cases} END"
 
 
 def column_types(properties: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ are removed. A process that dies leaves the table as it was, and perhaps files t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pyiceberg.exceptions import (
     CommitFailedException,
@@ -49,11 +49,13 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
+T = TypeVar("T")
+
 _ATTEMPTS = 10
 _LONGEST_WAIT_SECONDS = 5.0
 
 
-def until_committed(name: Identifier, attempt: Callable[[int], Committed]) -> Committed:
+def until_committed(name: Identifier, attempt: Callable[[int], T]) -> T:
     """Try a commit until nobody else is faster.
 
     Args:
@@ -68,7 +70,7 @@ def until_committed(name: Identifier, attempt: Callable[[int], Committed]) -> Co
     shown = ".".join(name)
     number = 0
 
-    def once() -> Committed:
+    def once() -> T:
         nonlocal number
         number += 1
         return attempt(number)
