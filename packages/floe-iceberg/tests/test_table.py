@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import duckdb
-import pytest
-from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.table import Table, Transaction
+from pyiceberg.catalog import Catalog
 
 from floe_iceberg import Rows, append, files_of, replace, rewrite, scan_sql
 
 ORDERS = ("sales", "orders")
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Catalog:
-    return load_catalog(
-        "lake", type="sql", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=tmp_path.as_uri()
-    )
-
-
-@pytest.fixture
-def connection() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect()
 
 
 def rows(

@@ -130,7 +130,8 @@ def write_data_files(
         schema: Has the ids that the files carry.
         spec: Divides the rows.
         options: How files are written.
-        partition: The partition of all the rows, where they are of one.
+        partition: The partition of all the rows, where they are of one; they are written to one
+            file then, and stay in their order. DuckDB keeps no order between several.
 
     Raises:
         duckdb.Error: if the query fails, or a file cannot be written; files that were begun are
@@ -145,10 +146,13 @@ def write_data_files(
         "FORMAT parquet",
         "RETURN_STATS",
         f"COMPRESSION {options.codec}",
-        "APPEND true",
-        f"FILENAME_PATTERN '{prefix}-{{uuid}}'",
         f"FIELD_IDS {field_ids(schema.fields)}",
     ]
+    target = folder.path
+    if partition is not None:
+        target = f"{folder.path}/{prefix}-{uuid4()}.parquet"
+    else:
+        settings += ["APPEND true", f"FILENAME_PATTERN '{prefix}-{{uuid}}'"]
     if columns:
         names = ", ".join(identifier(column.name) for column in columns)
         settings += [
@@ -157,8 +161,10 @@ def write_data_files(
             "HIVE_FILE_PATTERN false",
         ]
     else:
-        settings += [f"FILE_SIZE_BYTES {options.file_bytes}", "WRITE_EMPTY_FILE false"]
-    statement = f"COPY ({source}) TO {literal(folder.path)} ({', '.join(settings)})"
+        settings.append("WRITE_EMPTY_FILE false")
+    if not columns and partition is None:
+        settings.append(f"FILE_SIZE_BYTES {options.file_bytes}")
+    statement = f"COPY ({source}) TO {literal(target)} ({', '.join(settings)})"
     try:
         rows = connection.execute(statement).fetchall()
     except BaseException:

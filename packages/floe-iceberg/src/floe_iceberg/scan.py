@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLUMN_TYPES = "duckdb.column-types"
 """Table property: DuckDB's own types of the columns whose values are stored as another, as JSON."""
 
-_NAME_MAPPING = "schema.name-mapping.default"
+NAME_MAPPING = "schema.name-mapping.default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def files_of(table: Table, snapshot_id: int | None = None) -> Files:
     data, deletes = [], {}
     is_plain = table.format_version <= 2
     # Some catalogs give every table a name mapping; it is for files without field ids alone.
-    is_mapped = _NAME_MAPPING in table.properties
+    is_mapped = NAME_MAPPING in table.properties
     for task in table.scan(snapshot_id=snapshot_id).plan_files():
         data.append(task.file)
         if is_mapped:
