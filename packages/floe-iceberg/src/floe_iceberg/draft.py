@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from pyiceberg.exceptions import CommitStateUnknownException
+from pyiceberg.table import StagedTable, Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from floe_iceberg.commit import Change, Replace, stage_expiry
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from pyiceberg.io import FileIO
     from pyiceberg.manifest import DataFile
-    from pyiceberg.table import Table, Transaction
+    from pyiceberg.table import Transaction
     from pyiceberg.typedef import Record
 
 
@@ -203,7 +204,7 @@ class Draft:
         producer.commit()
         before = transaction.table_metadata
         gone = stage_expiry(transaction) if expires else frozenset()
-        table = transaction.commit_transaction()
+        table = committed_table(transaction)
         self._written.clear()
         if gone:
             with suppress(Exception):  # the commit stands; what is left, maintenance finds
@@ -224,6 +225,16 @@ class Draft:
             written = self._written.pop(key)
             if self._io is not None:
                 discard(self._io, written.files)
+
+
+def committed_table(transaction: Transaction) -> Table:
+    """Commit; gives the table, which can be scanned even if it was only just created."""
+    table = transaction.commit_transaction()
+    if not isinstance(table, StagedTable):
+        return table
+    return Table(
+        table.name(), table.metadata, table.metadata_location, table.io, table.catalog, table.config
+    )
 
 
 def _folder(transaction: Transaction) -> Folder:
