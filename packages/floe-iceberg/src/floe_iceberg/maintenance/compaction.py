@@ -84,7 +84,7 @@ class _Group:
     """Files that are written anew together.
 
     Attributes:
-        partition: The partition of all their rows; None where they may be of several.
+        partition: The partition of all their rows; None for files of earlier partition specs.
         data: The data files.
         files: The files of the snapshot.
     """
@@ -95,8 +95,12 @@ class _Group:
 
     @property
     def is_worth_it(self) -> bool:
-        """Whether there are files to merge, or deleted rows."""
-        return len(self.data) > 1 or self.data[0].file_path in self.files.deletes
+        """Whether there are files to merge, deleted rows, or an earlier partition spec."""
+        return (
+            len(self.data) > 1
+            or self.partition is None
+            or self.data[0].file_path in self.files.deletes
+        )
 
     def query(self, metadata: TableMetadata) -> str:
         schema = metadata.schema()
@@ -116,13 +120,14 @@ def _plan_compaction(table: Table) -> tuple[Report, Sequence[_Group]]:
         return replace(plan, skipped=why), ()
     target = WriteOptions.of(table.properties).file_bytes
     spec = table.spec()
-    candidates: dict[tuple[int, Record], list[DataFile]] = defaultdict(list)
+    candidates: dict[Record | None, list[DataFile]] = defaultdict(list)
     for file in files.data:
         if file.file_path in files.deletes or file.file_size_in_bytes < target / 2:
-            candidates[file.spec_id, file.partition].append(file)
+            is_current = file.spec_id == spec.spec_id
+            candidates[file.partition if is_current else None].append(file)
     groups = []
-    for (spec_id, partition), found in candidates.items():
-        if spec_id == spec.spec_id:
+    for partition, found in candidates.items():
+        if partition is not None:
             groups += [_Group(partition, tuple(data), files) for data in _pack(found, target)]
         else:
             groups.append(_Group(None, tuple(found), files))
