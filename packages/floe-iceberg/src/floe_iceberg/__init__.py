@@ -6,14 +6,25 @@ if TYPE_CHECKING:
     from floe_iceberg.catalog import explained, open_catalog
     from floe_iceberg.draft import Committed
     from floe_iceberg.engine import configure, load_iceberg
+    from floe_iceberg.evolution import Evolution, evolve
     from floe_iceberg.partitions import PartitionBy, parse_partition_by
     from floe_iceberg.rewriting import Rows
     from floe_iceberg.scan import Files, files_of, scan_sql
     from floe_iceberg.shape import Identifier, Layout, describe
-    from floe_iceberg.table import append, load, overwrite_partitions, replace, rewrite
+    from floe_iceberg.snapshots import fast_forward, snapshot_at
+    from floe_iceberg.table import (
+        append,
+        create,
+        load,
+        overwrite_partitions,
+        replace,
+        rewrite,
+        upsert,
+    )
 
 __all__ = [
     "Committed",
+    "Evolution",
     "Files",
     "Identifier",
     "Layout",
@@ -21,8 +32,11 @@ __all__ = [
     "Rows",
     "append",
     "configure",
+    "create",
     "describe",
+    "evolve",
     "explained",
+    "fast_forward",
     "files_of",
     "load",
     "load_iceberg",
@@ -32,10 +46,13 @@ __all__ = [
     "replace",
     "rewrite",
     "scan_sql",
+    "snapshot_at",
+    "upsert",
 ]
 
 _HOMES = {
     "Committed": "floe_iceberg.draft",
+    "Evolution": "floe_iceberg.evolution",
     "Files": "floe_iceberg.scan",
     "Identifier": "floe_iceberg.shape",
     "Layout": "floe_iceberg.shape",
@@ -43,8 +60,11 @@ _HOMES = {
     "Rows": "floe_iceberg.rewriting",
     "append": "floe_iceberg.table",
     "configure": "floe_iceberg.engine",
+    "create": "floe_iceberg.table",
     "describe": "floe_iceberg.shape",
+    "evolve": "floe_iceberg.evolution",
     "explained": "floe_iceberg.catalog",
+    "fast_forward": "floe_iceberg.snapshots",
     "files_of": "floe_iceberg.scan",
     "load": "floe_iceberg.table",
     "load_iceberg": "floe_iceberg.engine",
@@ -54,6 +74,8 @@ _HOMES = {
     "replace": "floe_iceberg.table",
     "rewrite": "floe_iceberg.table",
     "scan_sql": "floe_iceberg.scan",
+    "snapshot_at": "floe_iceberg.snapshots",
+    "upsert": "floe_iceberg.table",
 }
 
 

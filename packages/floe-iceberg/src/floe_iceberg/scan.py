@@ -91,7 +91,10 @@ def scan_sql(table: Table, files: Files | None = None, snapshot_id: int | None =
     files = files if files is not None else files_of(table, snapshot_id)
     schema = _schema(table, snapshot_id)
     kept = column_types(table.properties)
-    columns = ", ".join(to_duckdb(field.name, kept.get(field.name)) for field in schema.fields)
+    current = {field.field_id: field.name for field in table.schema().fields}
+    columns = ", ".join(
+        to_duckdb(field.name, kept.get(current.get(field.field_id, ""))) for field in schema.fields
+    )
     if files.data and not (files.is_plain and not files.deletes):
         return f"SELECT {columns} FROM {_iceberg_scan(table, snapshot_id)}"
     return f"SELECT {columns} FROM {stored_rows(schema, files.data)}"

@@ -141,7 +141,7 @@ def creation(
         properties=properties,
     )
     if layout.docs:
-        _document(transaction, layout.docs)
+        document(transaction, layout.docs)
     return transaction
 
 
@@ -172,14 +172,14 @@ def reshape(transaction: Transaction, columns: Mapping[str, StoredType], layout:
     """Let a table take the shape that is asked for, within a transaction that writes all rows."""
     schema = transaction.table_metadata.schema()
     going = {f.field_id for f in schema.fields if f.name not in columns}
-    _drop_partition_fields(transaction, layout.partition_by, going, schema)
+    drop_partition_fields(transaction, layout.partition_by, going, schema)
     reshape_columns(transaction, columns)
     _order_columns(transaction, list(columns))
-    _add_partition_fields(transaction, layout.partition_by)
-    _set_sort_order(transaction, layout.sort_by)
-    _set_properties(transaction, _properties(columns, layout))
+    add_partition_fields(transaction, layout.partition_by)
+    set_sort_order(transaction, layout.sort_by)
+    set_properties(transaction, _properties(columns, layout))
     if layout.docs is not None:
-        _document(transaction, layout.docs)
+        document(transaction, layout.docs)
 
 
 def reshape_columns(transaction: Transaction, columns: Mapping[str, StoredType]) -> None:
@@ -193,9 +193,9 @@ def reshape_columns(transaction: Transaction, columns: Mapping[str, StoredType])
     other = []
     promoted: dict[str, iceberg.PrimitiveType] = {}
     for name, stored in columns.items():
-        if name not in known or _is_same(known[name].field_type, stored.iceberg):
+        if name not in known or is_same(known[name].field_type, stored.iceberg):
             continue
-        if _promotes(known[name].field_type, stored.iceberg):
+        if promotes(known[name].field_type, stored.iceberg):
             promoted[name] = stored.iceberg  # type: ignore[assignment]
         else:
             other.append(name)
@@ -210,15 +210,16 @@ def reshape_columns(transaction: Transaction, columns: Mapping[str, StoredType])
         with transaction.update_schema(allow_incompatible_changes=True) as update:
             for name in new:
                 update.add_column((name,), columns[name].iceberg)
-    _set_properties(transaction, _column_types(columns))
+    set_properties(transaction, _column_types(columns))
 
 
-def _is_same(one: iceberg.IcebergType, other: iceberg.IcebergType) -> bool:
+def is_same(one: iceberg.IcebergType, other: iceberg.IcebergType) -> bool:
     """Whether two types are the same but for the ids within."""
     return duckdb_name(one) == duckdb_name(other)
 
 
-def _promotes(old: iceberg.IcebergType, new: iceberg.IcebergType) -> bool:
+def promotes(old: iceberg.IcebergType, new: iceberg.IcebergType) -> bool:
+    """Whether Iceberg lets a column become of another type, as its values all fit."""
     if not isinstance(old, iceberg.PrimitiveType) or not isinstance(new, iceberg.PrimitiveType):
         return False
     try:
@@ -240,9 +241,10 @@ def _partition_key(field_: PartitionField, schema: Schema) -> tuple[str | None, 
     return schema.find_column_name(field_.source_id), str(field_.transform)
 
 
-def _drop_partition_fields(
+def drop_partition_fields(
     transaction: Transaction, wanted: Sequence[PartitionBy], going: set[int], schema: Schema
 ) -> None:
+    """Let a partition spec lose the fields that are not wanted, or whose column goes."""
     keys = {(field_.column, str(field_.transform)) for field_ in wanted}
     stale = [
         field_.name
@@ -255,7 +257,12 @@ def _drop_partition_fields(
                 update.remove_field(name)
 
 
-def _add_partition_fields(transaction: Transaction, wanted: Sequence[PartitionBy]) -> None:
+def add_partition_fields(transaction: Transaction, wanted: Sequence[PartitionBy]) -> None:
+    """Let a partition spec have the fields that are wanted.
+
+    Raises:
+        IcebergError: if one does not fit the columns.
+    """
     schema = transaction.table_metadata.schema()
     partition_spec(wanted, schema)
     known = {_partition_key(field_, schema) for field_ in transaction.table_metadata.spec().fields}
@@ -290,7 +297,12 @@ def _sort_column(column: str, schema: Schema) -> iceberg.NestedField:
         ) from None
 
 
-def _set_sort_order(transaction: Transaction, sort_by: Sequence[str]) -> None:
+def set_sort_order(transaction: Transaction, sort_by: Sequence[str]) -> None:
+    """Let rows that are written from now on be sorted.
+
+    Raises:
+        IcebergError: if the table has not the column.
+    """
     metadata = transaction.table_metadata
     schema = metadata.schema()
     wanted = _sort_order(sort_by, schema)
@@ -326,7 +338,8 @@ def _column_types(columns: Mapping[str, StoredType]) -> dict[str, str]:
     return {COLUMN_TYPES: json.dumps(kept)}
 
 
-def _set_properties(transaction: Transaction, wanted: Mapping[str, str]) -> None:
+def set_properties(transaction: Transaction, wanted: Mapping[str, str]) -> None:
+    """Set those properties that are another."""
     known = transaction.table_metadata.properties
     if not column_types(known) and wanted.get(COLUMN_TYPES) == "{}":
         wanted = {key: value for key, value in wanted.items() if key != COLUMN_TYPES}
@@ -335,7 +348,8 @@ def _set_properties(transaction: Transaction, wanted: Mapping[str, str]) -> None
         transaction.set_properties(changed)
 
 
-def _document(transaction: Transaction, docs: Mapping[str, str]) -> None:
+def document(transaction: Transaction, docs: Mapping[str, str]) -> None:
+    """Let columns have descriptions."""
     known = {field_.name: field_ for field_ in transaction.table_metadata.schema().fields}
     changed = {
         name: doc for name, doc in docs.items() if name in known and (known[name].doc or "") != doc

@@ -7,7 +7,7 @@ are removed. A process that dies leaves the table as it was, and perhaps files t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from pyiceberg.exceptions import (
@@ -18,11 +18,12 @@ from pyiceberg.exceptions import (
     ValidationException,
 )
 from pyiceberg.manifest import DataFile
+from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from floe_iceberg.commit import Change
-from floe_iceberg.draft import Committed, Draft
+from floe_iceberg.draft import Committed, Draft, committed_table
 from floe_iceberg.errors import (
     CommitConflictError,
     CommitUnknownError,
@@ -30,6 +31,7 @@ from floe_iceberg.errors import (
     TableGoneError,
 )
 from floe_iceberg.explanation import RESTORE, unreadable
+from floe_iceberg.incoming import Incoming
 from floe_iceberg.rewriting import Rewriting, Rows
 from floe_iceberg.scan import Files, files_of
 from floe_iceberg.shape import (
@@ -43,6 +45,8 @@ from floe_iceberg.shape import (
     reshape_columns,
     stored_query,
 )
+from floe_iceberg.snapshots import files_of_branch
+from floe_iceberg.types import parse_types
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -170,26 +174,106 @@ def replace(
         return until_committed(name, attempt)
 
 
+def create(
+    catalog: Catalog,
+    name: Identifier,
+    columns: Mapping[str, str],
+    layout: Layout = Layout(),  # noqa: B008 - it is frozen
+) -> Table:
+    """Create a table without rows.
+
+    Args:
+        catalog: Where the table is to be.
+        name: The table.
+        columns: DuckDB's type of each column, by name.
+        layout: What else the table is to look like.
+
+    Raises:
+        UnsupportedTypeError: if a column cannot be stored.
+        IcebergError: if there is such a table already, a type is not known, or the layout does
+            not fit the columns.
+    """
+    try:
+        return committed_table(creation(catalog, name, parse_types(columns), layout))
+    except (TableAlreadyExistsError, CommitFailedException) as problem:
+        raise IcebergError(
+            f"there is a table {'.'.join(name)} already", "drop it first, or write to it"
+        ) from problem
+
+
 def append(
-    catalog: Catalog, name: Identifier, connection: DuckDBPyConnection, query: str
+    catalog: Catalog,
+    name: Identifier,
+    connection: DuckDBPyConnection,
+    query: str,
+    *,
+    branch: str = MAIN_BRANCH,
 ) -> Committed:
     """Add the rows of a query to a table, by the names of the columns.
 
     Columns of the table that the query has not become null. Small files that many appends have
     left are written into larger ones on the way.
 
+    Args:
+        catalog: Where the table is.
+        name: The table.
+        connection: Reads and writes.
+        query: Gives the rows.
+        branch: The branch that is written to.
+
     Raises:
         NoSuchTableError: if there is no such table.
         TableGoneError: if its metadata is gone or cannot be read.
-        IcebergError: if the query has a column that the table has not.
+        IcebergError: if the query has a column that the table has not, or there is no such branch.
         CommitConflictError: if somebody else was always faster.
         duckdb.Error: if the query fails.
     """
-    return rewrite(catalog, name, connection, lambda _: Rows(added=query))
+    return rewrite(catalog, name, connection, lambda _: Rows(added=query), branch=branch)
+
+
+def upsert(
+    catalog: Catalog,
+    name: Identifier,
+    connection: DuckDBPyConnection,
+    query: str,
+    keys: Sequence[str],
+    *,
+    branch: str = MAIN_BRANCH,
+) -> Committed:
+    """Let the rows of a query take the place of those with the same keys; others are added.
+
+    Columns that the query has not stay as they are, and are null in rows that are added.
+
+    Args:
+        catalog: Where the table is.
+        name: The table.
+        connection: Reads and writes; a temporary table is made and dropped in it.
+        query: Gives the rows; it is run once.
+        keys: Columns by which rows are the same.
+        branch: The branch that is written to.
+
+    Raises:
+        NoSuchTableError: if there is no such table.
+        IcebergError: if a key is null or comes twice, or as `append` does.
+        CommitConflictError: if somebody else was always faster.
+        duckdb.Error: if the query fails, or a value does not fit the column.
+    """
+    with Incoming(connection, query, keys) as incoming:
+
+        def plan(table: Table) -> Rows:
+            incoming.refuse_unknown_columns(table)
+            return Rows(matched=incoming.is_matched, change=incoming.merge)
+
+        return rewrite(catalog, name, connection, plan, branch=branch)
 
 
 def overwrite_partitions(
-    catalog: Catalog, name: Identifier, connection: DuckDBPyConnection, query: str
+    catalog: Catalog,
+    name: Identifier,
+    connection: DuckDBPyConnection,
+    query: str,
+    *,
+    branch: str = MAIN_BRANCH,
 ) -> Committed:
     """Replace the partitions that a query has rows of; the others stay as they are.
 
@@ -203,7 +287,7 @@ def overwrite_partitions(
 
         def attempt(number: int) -> Committed:
             table = _loaded(catalog, name)
-            files = files_of(table)
+            files = files_of_branch(table, branch)
             spec_id = table.spec().spec_id
             if any(file.spec_id != spec_id for file in files.data):
                 raise IcebergError(
@@ -216,7 +300,7 @@ def overwrite_partitions(
             partitions = {file.partition for file in written.files}
             gone = {file.file_path for file in files.data if file.partition in partitions}
             change = Change(added=written.files, is_removed=_named(gone) if gone else None)
-            return draft.commit(transaction, change, number)
+            return draft.commit(transaction, change, number, branch=branch)
 
         return until_committed(name, attempt)
 
@@ -226,6 +310,8 @@ def rewrite(
     name: Identifier,
     connection: DuckDBPyConnection,
     plan: Callable[[Table], Rows],
+    *,
+    branch: str = MAIN_BRANCH,
 ) -> Committed:
     """Take rows out of a table and put others in, in one commit.
 
@@ -237,10 +323,12 @@ def rewrite(
         name: The table.
         connection: Reads and writes; temporary tables are made and dropped in it.
         plan: Says what happens, for the table as it is; asked again when somebody else was faster.
+        branch: The branch that is written to.
 
     Raises:
         NoSuchTableError: if there is no such table.
         TableGoneError: if its metadata is gone or cannot be read.
+        IcebergError: if there is no such branch.
         CommitConflictError: if somebody else was always faster.
         duckdb.Error: if a query fails.
     """
@@ -249,7 +337,7 @@ def rewrite(
         def attempt(number: int) -> Committed:
             table = _loaded(catalog, name)
             draft.reach(table)
-            files = files_of(table)
+            files = files_of_branch(table, branch)
             transaction = table.transaction()
             rows = plan(table)
             if rows.columns is not None:
@@ -264,7 +352,7 @@ def rewrite(
                 is_removed=_named(removal.gone) if removal.gone else None,
                 operation=Operation.OVERWRITE if removal.gone or deletes else Operation.APPEND,
             )
-            return draft.commit(transaction, change, number)
+            return draft.commit(transaction, change, number, branch=branch)
 
         return until_committed(name, attempt)
 

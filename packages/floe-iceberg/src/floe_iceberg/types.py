@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyiceberg import types as iceberg
 
-from floe_iceberg.errors import UnsupportedTypeError
+from floe_iceberg.errors import IcebergError, UnsupportedTypeError
 from floe_iceberg.sql import identifier, literal
 
 if TYPE_CHECKING:
@@ -109,6 +109,30 @@ def stored_type(column: str, duckdb_type: DuckDBPyType) -> StoredType:
         UnsupportedTypeError: if its values cannot be stored exactly.
     """
     return _Mapper(column).stored(duckdb_type)
+
+
+def parse_types(columns: Mapping[str, str]) -> dict[str, StoredType]:
+    """Say how columns are stored, from DuckDB's names of their types.
+
+    Raises:
+        UnsupportedTypeError: if values of one cannot be stored exactly.
+        IcebergError: if DuckDB does not know a type, or two columns have the same name.
+    """
+    from duckdb import Error
+    from duckdb.sqltypes import DuckDBPyType
+
+    found: dict[str, StoredType] = {}
+    for name, text in columns.items():
+        if name.lower() in {known.lower() for known in found}:
+            raise IcebergError(f"two columns are named {name}", "give one of them another name")
+        try:
+            found[name] = stored_type(name, DuckDBPyType(text))
+        except Error as problem:
+            raise IcebergError(
+                f"column {name} has the type {text}, which DuckDB does not know",
+                "write a type such as BIGINT, VARCHAR or DECIMAL(10, 2)",
+            ) from problem
+    return found
 
 
 def to_stored(column: str, stored: StoredType) -> str:
