@@ -99,6 +99,23 @@ def stored_artifacts(named: Path | None, source: Mapping[str, Any], out: Output)
     return Stored(artifacts, root)
 
 
+def current_artifacts(named: Path | None, source: Mapping[str, Any], out: Output) -> Stored:
+    """The artifacts that `--artifacts` names, else the pulled ones, else fresh ones.
+
+    Raises:
+        CompileError: if the files are wrong.
+        UsageError: if an option asks for a compile that there will not be.
+        ArtifactsError: if the artifacts cannot be read.
+    """
+    from floe_cli.options import compile_request
+
+    stored = stored_artifacts(named, source, out)
+    if stored is not None:
+        return stored
+    fresh = compile_now(compile_request(**source), out)
+    return Stored(fresh.compilation.artifacts, fresh.root)
+
+
 def place_here(stored: Stored, out: Output) -> Stored:
     """Let stored artifacts use the dbt project that is here, and say so where that is another.
 

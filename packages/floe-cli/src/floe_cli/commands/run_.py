@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +13,11 @@ from floe_cli import completion
 from floe_cli.edge import floe_command
 from floe_cli.exits import Exit
 from floe_cli.options import artifacts_option, compile_request, repeated, source_options
-from floe_cli.output import Output, is_terminal, plural
+from floe_cli.output import Output, plural
 
 if TYPE_CHECKING:
     from floe_cli.freshness import Fresh, Stored
     from floe_core.compiler.request import CompileRequest
-    from floe_core.schemas.artifacts import CompiledArtifacts
     from floe_dagster.plan import RunPlan
 
 EPILOG = """\b
@@ -98,6 +96,7 @@ def command(
     recorded in Dagster's instance and under .floe/runs; `floe list` shows the last state of each
     model.
     """
+    from floe_cli.confirmation import confirm_production
     from floe_cli.freshness import place_here, stored_artifacts
     from floe_cli.progress import Progress, record_document, summarise
     from floe_core.secrets import remembered
@@ -117,7 +116,8 @@ def command(
         if dry_run:
             _show_plan(out, decided)
             return Exit.OK
-        _confirm(what, decided, yes)
+        count = plural(len(decided.unique_ids), "node")
+        confirm_production(what, f"Run {count} of {what.product}", yes)
         with Progress(out, decided) as progress:
             record = execute(what, root=root, planned=decided, listener=progress.listen)
     out.document(record_document(record))
@@ -193,22 +193,4 @@ def _show_plan(out: Output, decided: RunPlan) -> None:
     out.result(
         f"Would run {plural(len(rows), 'node')} of {decided.product} "
         f"in environment {decided.environment}:\n" + "\n".join(lines)
-    )
-
-
-def _confirm(artifacts: CompiledArtifacts, decided: RunPlan, yes: bool) -> None:
-    from floe_core.errors import UsageError
-
-    if yes or not artifacts.is_production:
-        return
-    count = plural(len(decided.unique_ids), "node")
-    if not is_terminal(sys.stdin):
-        raise UsageError(
-            f"environment {artifacts.environment} is production, and there is no terminal to ask",
-            help="Add `--yes` to run it all the same.",
-        )
-    click.confirm(
-        f"Run {count} of {artifacts.product} in production ({artifacts.environment})?",
-        abort=True,
-        err=True,
     )
