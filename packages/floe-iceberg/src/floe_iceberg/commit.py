@@ -260,9 +260,9 @@ def _with_status(
     )
 
 
-_MAX_AGE = "history.expire.max-snapshot-age-ms"
+MAX_AGE = "history.expire.max-snapshot-age-ms"
 _MAX_AGE_DEFAULT = 5 * 24 * 3600 * 1000
-_KEEP = "history.expire.min-snapshots-to-keep"
+KEEP_LAST = "history.expire.min-snapshots-to-keep"
 _KEEP_DEFAULT = 1
 
 
@@ -294,9 +294,9 @@ def kept(
     properties = metadata.properties
     max_age, keep = retention.max_age_ms, retention.keep_last
     if max_age is None:
-        max_age = int(properties.get(_MAX_AGE, _MAX_AGE_DEFAULT))
+        max_age = int(properties.get(MAX_AGE, _MAX_AGE_DEFAULT))
     if keep is None:
-        keep = int(properties.get(_KEEP, _KEEP_DEFAULT))
+        keep = int(properties.get(KEEP_LAST, _KEEP_DEFAULT))
     found = {
         ref.snapshot_id: f"{ref.snapshot_ref_type.value} {name}"
         for name, ref in sorted(metadata.refs.items())

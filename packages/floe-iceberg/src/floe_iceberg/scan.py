@@ -16,6 +16,7 @@ from pyiceberg.manifest import DataFile
 
 from floe_iceberg.commit import data_file_of
 from floe_iceberg.data_files import duckdb_path, has_field_ids
+from floe_iceberg.errors import IcebergError
 from floe_iceberg.sql import identifier, literal
 from floe_iceberg.types import duckdb_name, to_duckdb
 
@@ -61,12 +62,23 @@ class Files:
 
 
 def files_of(table: Table, snapshot_id: int | None = None) -> Files:
-    """List the files of a snapshot; of the current one unless told."""
+    """List the files of a snapshot; of the current one unless told.
+
+    Raises:
+        IcebergError: if PyIceberg cannot say which rows are deleted.
+    """
     data, deletes = [], {}
     is_plain = table.format_version <= 2
     # Some catalogs give every table a name mapping; it is for files without field ids alone.
     is_mapped = NAME_MAPPING in table.properties
-    for task in table.scan(snapshot_id=snapshot_id).plan_files():
+    try:
+        tasks = list(table.scan(snapshot_id=snapshot_id).plan_files())
+    except ValueError as problem:
+        raise IcebergError(
+            f"{'.'.join(table.name())} cannot be read: {problem}",
+            "write it anew with the engine that deletes rows like this",
+        ) from problem
+    for task in tasks:
         data.append(task.file)
         if is_mapped:
             is_plain = is_plain and has_field_ids(task.file.file_path)
@@ -90,14 +102,31 @@ def scan_sql(table: Table, files: Files | None = None, snapshot_id: int | None =
     """
     files = files if files is not None else files_of(table, snapshot_id)
     schema = _schema(table, snapshot_id)
-    kept = column_types(table.properties)
-    current = {field.field_id: field.name for field in table.schema().fields}
-    columns = ", ".join(
-        to_duckdb(field.name, kept.get(current.get(field.field_id, ""))) for field in schema.fields
-    )
+    columns = _columns(table, schema)
     if files.data and not (files.is_plain and not files.deletes):
         return f"SELECT {columns} FROM {_iceberg_scan(table, snapshot_id)}"
     return f"SELECT {columns} FROM {stored_rows(schema, files.data)}"
+
+
+def preview_sql(table: Table, snapshot_id: int | None = None) -> str:
+    """The same as `scan_sql` gives, for a few rows: it does without DuckDB's iceberg extension.
+
+    Only files that another engine wrote need it.
+    """
+    files = files_of(table, snapshot_id)
+    if not files.is_plain:
+        return scan_sql(table, files, snapshot_id)
+    schema = _schema(table, snapshot_id)
+    return f"SELECT {_columns(table, schema)} FROM ({live_rows(schema, files, files.data)})"
+
+
+def _columns(table: Table, schema: Schema) -> str:
+    """The columns of a schema as DuckDB has them, whatever they were called then."""
+    kept = column_types(table.properties)
+    current = {field.field_id: field.name for field in table.schema().fields}
+    return ", ".join(
+        to_duckdb(field.name, kept.get(current.get(field.field_id, ""))) for field in schema.fields
+    )
 
 
 def stored_rows(schema: Schema, data: Sequence[DataFile]) -> str:

@@ -5,7 +5,7 @@ removed is removed after the catalog knows that nobody needs it.
 """
 
 from floe_iceberg.maintenance.compaction import compact
-from floe_iceberg.maintenance.expiry import expire_snapshots
+from floe_iceberg.maintenance.expiry import expire_snapshots, set_retention
 from floe_iceberg.maintenance.orphans import ORPHAN_AGE, remove_orphan_files
 from floe_iceberg.maintenance.report import Amount, Kept, Leaving, Report
 
@@ -18,4 +18,5 @@ __all__ = [
     "compact",
     "expire_snapshots",
     "remove_orphan_files",
+    "set_retention",
 ]

@@ -113,8 +113,8 @@ def _plan_compaction(table: Table) -> tuple[Report, Sequence[_Group]]:
     plan = Report(table=shown(table), operation="compact", is_dry_run=False)
     try:
         files = files_of(table)
-    except ValueError as problem:  # PyIceberg's word for what it cannot read
-        return replace(plan, skipped=str(problem)), ()
+    except IcebergError as problem:
+        return replace(plan, skipped=problem.message), ()
     why = _why_not(table, files)
     if why is not None:
         return replace(plan, skipped=why), ()
@@ -139,7 +139,7 @@ def _plan_compaction(table: Table) -> tuple[Report, Sequence[_Group]]:
         replace(
             plan,
             removed=tuple(sorted(map(table_file, (chosen | deletes).values()))),
-            kept=(Kept("files", str(large), f"nothing to gain, target {target} bytes"),)
+            kept=(Kept("files", str(large), "large enough, or alone in their partition"),)
             if large
             else (),
         ),

@@ -14,7 +14,7 @@ from pyiceberg.table.update import (
     RemoveSnapshotsUpdate,
 )
 
-from floe_iceberg.commit import Retention, kept
+from floe_iceberg.commit import KEEP_LAST, MAX_AGE, Retention, kept
 from floe_iceberg.maintenance.guards import readable, refuse_shared_files, shown
 from floe_iceberg.maintenance.report import Kept, Leaving, Report
 from floe_iceberg.shape import Identifier
@@ -67,6 +67,43 @@ def expire_snapshots(
             return replace(plan, is_dry_run=dry_run)
         _commit_expiry(table, plan)
         return replace(plan, failed=remove(table.io, plan.removed))
+
+    return until_committed(name, attempt)
+
+
+def set_retention(
+    catalog: Catalog,
+    name: Identifier,
+    *,
+    older_than: timedelta | None = None,
+    keep_last: int | None = None,
+) -> bool:
+    """Let a table keep its snapshots by these from now on, whoever writes to it.
+
+    They become the properties that `expire_snapshots` names, which each commit follows too.
+
+    Returns:
+        Whether anything was changed.
+
+    Raises:
+        NoSuchTableError: if there is no such table.
+        CommitConflictError: if somebody else was always faster.
+    """
+    age_ms = None if older_than is None else int(older_than.total_seconds() * 1000)
+    wanted = {
+        key: str(value)
+        for key, value in ((MAX_AGE, age_ms), (KEEP_LAST, keep_last))
+        if value is not None
+    }
+
+    def attempt(_: int) -> bool:
+        table = catalog.load_table(name)
+        changed = {
+            key: value for key, value in wanted.items() if table.properties.get(key) != value
+        }
+        if changed:
+            table.transaction().set_properties(changed).commit_transaction()
+        return bool(changed)
 
     return until_committed(name, attempt)
 

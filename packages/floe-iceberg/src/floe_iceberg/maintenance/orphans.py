@@ -14,6 +14,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from floe_iceberg.data_files import duckdb_path
 from floe_iceberg.errors import CatalogRefusedError, IcebergError, TableGoneError
+from floe_iceberg.inspection import look_at, tables_of
 from floe_iceberg.maintenance.guards import readable, refuse_shared_files, shown
 from floe_iceberg.maintenance.report import Kept, Report
 from floe_iceberg.shape import Identifier
@@ -127,7 +128,7 @@ class _Storage:
 
     def files_below(self, folder: str) -> _Listing:
         files, folders = {}, {}
-        for uri, info in self._list(folder, recursive=True):
+        for uri, info in self._list(folder):
             if info.is_file:
                 file = TableFile(uri, _kind(_basename(uri)), info.size or 0)
                 files[file] = info.mtime or datetime.now(UTC)
@@ -144,7 +145,7 @@ class _Storage:
         pattern = re.compile(re.escape(stem[1]) + r"-[0-9a-f]{8}")
         return {
             uri
-            for uri, info in self._list(parent, recursive=False)
+            for uri, info in self._list(parent, is_deep=False)
             if not info.is_file and pattern.fullmatch(_basename(uri)) and uri != self.location
         }
 
@@ -152,14 +153,15 @@ class _Storage:
         """A location as one that can be compared, whatever it is spelled like."""
         return self._io.parse_location(location.rstrip("/"), self._io.properties)[2]
 
-    def _list(self, folder: str, *, recursive: bool) -> Iterable[tuple[str, FileInfo]]:
+    def _list(self, folder: str, *, is_deep: bool = True) -> Iterable[tuple[str, FileInfo]]:
+        """What lies below a folder; where that means all of it, the folder comes too."""
         from pyarrow.fs import FileSelector
 
         scheme, netloc, path = self._io.parse_location(folder, self._io.properties)
         prefix = folder[: -len(path)] if folder.endswith(path) else ""
-        selector = FileSelector(path, allow_not_found=True, recursive=recursive)
         system = self._io.fs_by_scheme(scheme, netloc)
-        for info in (*system.get_file_info(selector), *system.get_file_info([path])):
+        found = system.get_file_info(FileSelector(path, allow_not_found=True, recursive=is_deep))
+        for info in (*found, *(system.get_file_info([path]) if is_deep else ())):
             yield prefix + info.path, info
 
 
@@ -184,18 +186,18 @@ def _locations(catalog: Catalog, name: Identifier, storage: _Storage) -> dict[st
     """
     found = {}
     try:
-        for other in _tables(catalog, ()):
+        for other in tables_of(catalog):
             if other == name:
                 continue
             try:
-                location = catalog.load_table(other).location()
+                location = look_at(catalog, other).location()
             except NoSuchTableError:  # dropped meanwhile
                 continue
-            except (OSError, ValueError) as problem:
+            except TableGoneError as problem:
                 raise TableGoneError(
-                    f"{'.'.join(other)} cannot be read, so nobody can say whether its files lie "
-                    f"among those of {'.'.join(name)}; nothing was removed",
-                    f"repair or drop {'.'.join(other)} first",
+                    f"nobody can say whether files of {'.'.join(other)} lie among those of "
+                    f"{'.'.join(name)}, so nothing was removed: {problem.message}",
+                    problem.help,
                 ) from problem
             found[location.rstrip("/")] = ".".join(other)
     except ForbiddenError as problem:
@@ -205,14 +207,6 @@ def _locations(catalog: Catalog, name: Identifier, storage: _Storage) -> dict[st
             "grant them the right to list namespaces and tables",
         ) from problem
     return found
-
-
-def _tables(catalog: Catalog, namespace: Identifier) -> Iterable[Identifier]:
-    if namespace:
-        yield from catalog.list_tables(namespace)
-    for below in catalog.list_namespaces(namespace):
-        if len(below) > len(namespace):
-            yield from _tables(catalog, below)
 
 
 def _refuse_shared_location(table: Table, storage: _Storage, others: Mapping[str, str]) -> None:
