@@ -17,6 +17,7 @@ _COMMANDS = (
     "run",
     "dev",
     "query",
+    "tables",
     "list",
     "explain",
     "diff",

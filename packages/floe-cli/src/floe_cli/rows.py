@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from floe_core.plugins import QueryResult
 
 
+_WIDEST = 100_000
+
+
 def print_rows(out: Output, result: QueryResult, most: int | None) -> None:
     """Print rows as a table, as JSON or as CSV.
 
@@ -120,7 +123,11 @@ def print_table(
         table.add_row(*map(Text, row))
     is_styled = has_colour(sys.stdout)
     console = Console(
-        file=sys.stdout, no_color=not is_styled, force_terminal=is_styled, soft_wrap=True
+        file=sys.stdout,
+        width=_WIDEST,  # cells are never cut, whatever the terminal is like
+        no_color=not is_styled,
+        force_terminal=is_styled,
+        soft_wrap=True,
     )
     width = console.measure(table).maximum
     console.print(table, width=max(width, 20), crop=False, no_wrap=True)
