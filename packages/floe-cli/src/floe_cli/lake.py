@@ -154,10 +154,11 @@ class LakeTable:
 
         from floe_core.plugins import QueryResult
         from floe_iceberg.artifacts_catalog import connect
-        from floe_iceberg.scan import preview_sql
+        from floe_iceberg.scan import scan_sql
 
         snapshot = self.snapshot(at)
-        query = preview_sql(self.table, snapshot.snapshot_id if snapshot is not None else None)
+        number = snapshot.snapshot_id if snapshot is not None else None
+        query = scan_sql(self.table, snapshot_id=number)
         limit = f" LIMIT {most}" if most is not None else ""
         with closing(connect()) as connection:
             try:

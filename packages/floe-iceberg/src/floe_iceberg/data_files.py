@@ -134,6 +134,7 @@ def write_data_files(
             file then, and stay in their order. DuckDB keeps no order between several.
 
     Raises:
+        OSError: if the folder cannot be made.
         duckdb.Error: if the query fails, or a file cannot be written; files that were begun are
             removed as far as possible.
     """
@@ -247,7 +248,8 @@ def _data_file(
 ) -> DataFile:
     path, count, size, _, statistics, _ = row
     sizes, values, nulls, nans = {}, {}, {}, {}
-    lower, upper = {}, {}
+    lower: dict[int, bytes] = {}
+    upper: dict[int, bytes] = {}
     for name, field, is_repeated in _leaves(schema.fields):
         known = statistics.get(name)
         if known is None:
@@ -262,13 +264,11 @@ def _data_file(
             nans[number] = 0
         if known.get("has_nan") == "true" or "min" not in known:
             continue
-        with suppress(ValueError, OverflowError):
-            low = _bound(field.field_type, known["min"], is_upper=False)
-            high = _bound(field.field_type, known["max"], is_upper=True)
-            if low is not None:
-                lower[number] = low
-            if high is not None:
-                upper[number] = high
+        for end, bounds in (("min", lower), ("max", upper)):
+            with suppress(ValueError, OverflowError):
+                bound = _bound(field.field_type, known[end], is_upper=end == "max")
+                if bound is not None:
+                    bounds[number] = bound
     return _entry(
         content=DataFileContent.DATA,
         file_path=folder.uri_of(path),
@@ -357,6 +357,7 @@ def _bound(field_type: iceberg.IcebergType, text: str, *, is_upper: bool) -> byt
                 value = truncate_upper_bound_text_string(text, _TEXT_BOUND)
                 if value is None:
                     return None
+                value = value.replace("\ud800", "\ue000")  # what follows \ud7ff is no character
         case iceberg.BooleanType():
             value = text in {"1", "true"}
         case iceberg.IntegerType() | iceberg.LongType():

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from contextlib import suppress
+import os
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from pyiceberg.exceptions import CommitStateUnknownException
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    CommitStateUnknownException,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+    ValidationException,
+)
 from pyiceberg.table import StagedTable, Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
@@ -21,13 +28,14 @@ from floe_iceberg.data_files import (
     write_position_deletes,
 )
 from floe_iceberg.engine import configure
-from floe_iceberg.errors import IcebergError
+from floe_iceberg.errors import IcebergError, WriteError
 from floe_iceberg.table_files import remove, unreferenced
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from duckdb import DuckDBPyConnection
+    from pyiceberg.catalog import Catalog
     from pyiceberg.io import FileIO
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Transaction
@@ -68,6 +76,7 @@ class Draft:
         self.connection = connection
         self._written: dict[Hashable, Written] = {}
         self._io: FileIO | None = None
+        self._is_open = True  # whether it is certain that no snapshot names the files
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +87,8 @@ class Draft:
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._discard_all_but(set())
+        if self._is_open:
+            self._discard_all_but(set())
 
     def reach(self, table: Table) -> None:
         """Let DuckDB read and write the table's files, with the keys that hold for it now."""
@@ -103,7 +113,8 @@ class Draft:
 
         Raises:
             IcebergError: if a required column has a null.
-            duckdb.Error: if the query fails or files cannot be written.
+            WriteError: if files cannot be written.
+            duckdb.Error: if the query fails.
         """
         metadata = transaction.table_metadata
         schema, spec = metadata.schema(), metadata.spec()
@@ -112,16 +123,17 @@ class Draft:
         self._discard_all_but({key} | {k for k in self._written if k == ("deletes", basis)})
         self.reach(transaction._table)
         if key not in self._written:
-            self._written[key] = write_data_files(
-                self.connection,
-                query,
-                folder,
-                schema=schema,
-                spec=spec,
-                options=WriteOptions.of(metadata.properties),
-            )
+            with _writing(transaction, folder):
+                self._written[key] = write_data_files(
+                    self.connection,
+                    query,
+                    folder,
+                    schema=schema,
+                    spec=spec,
+                    options=WriteOptions.of(metadata.properties),
+                )
         written = self._written[key]
-        for name in sorted(required):
+        for name in sorted(required | {field.name for field in schema.fields if field.required}):
             number = schema.find_field(name).field_id
             nulls = sum(file.null_value_counts.get(number, 0) for file in written.files)
             if nulls:
@@ -174,7 +186,9 @@ class Draft:
     ) -> Written:
         """Write position delete files; see `write_position_deletes`."""
         self.reach(transaction._table)
-        written = write_position_deletes(self.connection, query, _folder(transaction), of=of)
+        folder = _folder(transaction)
+        with _writing(transaction, folder):
+            written = write_position_deletes(self.connection, query, folder, of=of)
         self._written["deletes", basis] = written
         return written
 
@@ -189,6 +203,9 @@ class Draft:
     ) -> Committed:
         """Commit what was written, let old snapshots leave, and remove what only they named.
 
+        From when the catalog is asked until it is known to have refused, the files stay, whatever
+        happens: a commit may have landed although its answer was lost, or Ctrl-C came before it.
+
         Args:
             transaction: Is committed.
             change: What it does to the files.
@@ -199,15 +216,36 @@ class Draft:
         Raises:
             CommitFailedException: if somebody else was first; `ValidationException` likewise.
             CommitStateUnknownException: if nobody can say whether it landed.
+            WriteError: if the metadata could not be written.
         """
         producer = Replace(transaction, change, branch=branch)
-        producer.commit()
-        before = transaction.table_metadata
-        gone = stage_expiry(transaction) if expires else frozenset()
-        table = committed_table(transaction)
+        try:
+            producer.commit()
+            before = transaction.table_metadata
+            gone = stage_expiry(transaction) if expires else frozenset()
+        except OSError as problem:
+            producer._clean_all_uncommitted()
+            raise _not_written(transaction, problem) from problem
+        except BaseException:
+            producer._clean_all_uncommitted()
+            raise
+        self._is_open = False
+        try:
+            table = committed_table(transaction)
+        except Exception as problem:
+            landed = _landed(transaction, producer.snapshot_id, problem)
+            if landed is None:
+                self._is_open = True
+                producer._clean_all_uncommitted()
+                if isinstance(problem, OSError):
+                    raise _not_written(transaction, problem) from problem
+                if isinstance(problem, ValueError):
+                    raise CommitFailedException("the table has been made anew") from problem
+                raise
+            table = landed
         self._written.clear()
         if gone:
-            with suppress(Exception):  # the commit stands; what is left, maintenance finds
+            with suppress(Exception):  # the commit has landed; what stays is an orphan
                 remove(table.io, unreferenced(before, gone, table.io))
         added = [*change.added, *change.deletes]
         return Committed(
@@ -234,6 +272,80 @@ def committed_table(transaction: Transaction) -> Table:
         return table
     return Table(
         table.name(), table.metadata, table.metadata_location, table.io, table.catalog, table.config
+    )
+
+
+def _landed(transaction: Transaction, snapshot_id: int, problem: Exception) -> Table | None:
+    """The table if a commit landed in spite of a problem; None if it is certain that it did not.
+
+    Raises:
+        CommitStateUnknownException: if nobody can say.
+    """
+    if _is_refusal(problem):
+        return None
+    catalog, name = transaction._table.catalog, transaction._table.name()
+    try:
+        table = catalog.load_table(name)
+        if table.snapshot_by_id(snapshot_id) is not None:
+            return table
+        if table.metadata.table_uuid != transaction.table_metadata.table_uuid:
+            return None
+    except NoSuchTableError:
+        pass
+    except Exception:
+        raise CommitStateUnknownException(str(problem)) from problem
+    if _is_of_this_machine(catalog, problem):
+        return None
+    raise CommitStateUnknownException(str(problem)) from problem
+
+
+def _is_refusal(problem: Exception) -> bool:
+    """Whether a problem says by itself that the commit did not land."""
+    refusals = (
+        CommitFailedException,
+        NoSuchTableError,
+        TableAlreadyExistsError,
+        ValidationException,
+    )
+    return isinstance(problem, refusals) or is_locked(problem)
+
+
+def is_locked(problem: BaseException) -> bool:
+    """Whether SQLite has given up waiting for another writer, which leaves all as it was."""
+    return type(problem).__name__ == "OperationalError" and "database is locked" in str(problem)
+
+
+def _is_of_this_machine(catalog: Catalog, problem: Exception) -> bool:
+    """Whether nothing of a commit can still be under way, so that looking once is enough."""
+    is_connection = isinstance(problem, ConnectionError | TimeoutError)
+    if isinstance(problem, OSError) and not is_connection and problem.errno is not None:
+        return True  # a file could not be written; what requests and S3 raise has no number
+    dialect = getattr(getattr(catalog, "engine", None), "dialect", None)
+    return getattr(dialect, "name", None) == "sqlite"
+
+
+@contextmanager
+def _writing(transaction: Transaction, folder: Folder) -> Iterator[None]:
+    """Tell a folder that cannot be written to from a query that fails."""
+    from duckdb import IOException
+
+    try:
+        yield
+    except OSError as problem:
+        raise _not_written(transaction, problem) from problem
+    except IOException as problem:
+        if folder.path not in str(problem):
+            raise
+        raise _not_written(transaction, problem) from problem
+
+
+def _not_written(transaction: Transaction, problem: Exception) -> WriteError:
+    number = problem.errno if isinstance(problem, OSError) else None
+    reason = os.strerror(number) if number else str(problem)
+    return WriteError(
+        f"{'.'.join(transaction._table.name())} could not be written: {reason}; "
+        "the table is as it was",
+        f"look at {transaction._table.location()}: free space, and the right to write there",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -12,13 +11,14 @@ from pyiceberg.types import PrimitiveType
 from floe_core.diagnostics import did_you_mean
 from floe_iceberg.errors import IcebergError
 from floe_iceberg.partitions import PartitionBy
-from floe_iceberg.scan import COLUMN_TYPES, column_types
+from floe_iceberg.scan import column_types
 from floe_iceberg.shape import (
     Identifier,
     add_partition_fields,
     document,
     drop_partition_fields,
     is_same,
+    keep_types,
     promotes,
     set_properties,
     set_sort_order,
@@ -84,7 +84,8 @@ def evolve(catalog: Catalog, name: Identifier, evolution: Evolution) -> Table:
         if evolution.partition_by is not None:
             wanted = _under_old_names(evolution.partition_by, evolution.rename)
             drop_partition_fields(transaction, wanted, set(), table.schema())
-        types = _retype(transaction, column_types(table.properties), retyped)
+        kept = column_types(table.properties, table.schema())
+        _retype(transaction, kept, retyped)
         _drop_and_rename(transaction, evolution)
         with transaction.update_schema() as update:
             for column, stored in added.items():
@@ -94,12 +95,8 @@ def evolve(catalog: Catalog, name: Identifier, evolution: Evolution) -> Table:
         if evolution.sort_by is not None:
             set_sort_order(transaction, evolution.sort_by)
         document(transaction, evolution.docs)
-        types = {
-            evolution.rename.get(column, column): kept
-            for column, kept in types.items()
-            if column not in evolution.drop
-        } | {column: stored.duckdb for column, stored in added.items() if not stored.is_same}
-        set_properties(transaction, {**evolution.properties, COLUMN_TYPES: json.dumps(types)})
+        set_properties(transaction, evolution.properties)
+        keep_types(transaction, {**added, **retyped})
         return transaction.commit_transaction()
 
     return until_committed(name, attempt)
@@ -125,8 +122,8 @@ def _drop_and_rename(transaction: Transaction, evolution: Evolution) -> None:
 
 def _retype(
     transaction: Transaction, types: dict[str, str], retyped: Mapping[str, StoredType]
-) -> dict[str, str]:
-    """Widen columns; gives DuckDB's own types of those that are stored as another."""
+) -> None:
+    """Widen columns."""
     schema = transaction.table_metadata.schema()
     with transaction.update_schema() as update:
         for column, stored in retyped.items():
@@ -141,7 +138,6 @@ def _retype(
                 )
             if isinstance(stored.iceberg, PrimitiveType) and not is_same(old, stored.iceberg):
                 update.update_column((column,), field_type=stored.iceberg)
-    return {column: kept for column, kept in types.items() if column not in retyped}
 
 
 def _refuse_unknown(schema: Schema, evolution: Evolution) -> None:

@@ -174,7 +174,7 @@ class Column:
 
 def columns_of(table: Table) -> list[Column]:
     """The columns of a table."""
-    kept = column_types(table.properties)
+    kept = column_types(table.properties, table.schema())
     return [
         Column(
             name=field.name,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg import transforms
@@ -21,7 +22,8 @@ from pyiceberg.schema import Schema
 from pyiceberg.typedef import Record
 
 from floe_iceberg.errors import IcebergError
-from floe_iceberg.sql import identifier
+from floe_iceberg.sql import identifier, literal
+from floe_iceberg.types import duckdb_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -107,20 +109,29 @@ def partition_spec(fields: Sequence[PartitionBy], schema: Schema) -> PartitionSp
     """
     made = []
     for number, field in enumerate(fields):
-        try:
-            source = schema.find_field(field.column, case_sensitive=False)
-        except ValueError:
+        source = next((f for f in schema.fields if f.name.lower() == field.column.lower()), None)
+        if source is None:
             raise IcebergError(
                 f"partition_by names the column {field.column}, which the table does not have",
-                f"it has {', '.join(schema.column_names)}",
-            ) from None
+                f"it has {', '.join(f.name for f in schema.fields)}",
+            )
         if not field.transform.can_transform(source.field_type):
             raise IcebergError(
                 f"partition_by: {field.transform} does not take column {field.column}, "
                 f"which is {source.field_type}"
             )
-        made.append(PartitionField(source.field_id, 1000 + number, field.transform, field.name))
+        name = free_name(field, schema)
+        made.append(PartitionField(source.field_id, 1000 + number, field.transform, name))
     return PartitionSpec(*made)
+
+
+def free_name(field: PartitionBy, schema: Schema) -> str:
+    """The name of a partition field, which may be that of a column only if it is the column."""
+    name = field.name
+    if not isinstance(field.transform, transforms.IdentityTransform):
+        while any(column.name == name for column in schema.fields):
+            name += "_"
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +163,13 @@ def partition_columns(
 def _columns(
     connection: DuckDBPyConnection, spec: PartitionSpec, schema: Schema
 ) -> Iterator[PartitionColumn]:
+    prefix = "__partition"
+    while any(field.name.lower().startswith(prefix) for field in schema.fields):
+        prefix = f"_{prefix}"
     for number, field in enumerate(spec.fields):
         source = schema.find_field(field.source_id)
-        column = identifier(schema.find_column_name(field.source_id) or source.name)
-        sql, value = _sql(connection, field.transform, source.field_type, column)
-        yield PartitionColumn(f"__partition_{number}", sql, value)
+        sql, value = _sql(connection, field.transform, source.field_type, source.name)
+        yield PartitionColumn(f"{prefix}_{number}", sql, value)
 
 
 def record(columns: Sequence[PartitionColumn], keys: dict[str, str | None] | None) -> Record:
@@ -169,41 +182,57 @@ def _sql(
     connection: DuckDBPyConnection,
     transform: transforms.Transform[Any, Any],
     source: iceberg.IcebergType,
-    column: str,
+    name: str,
 ) -> tuple[str, Callable[[str], Any]]:
+    column = identifier(name)
     match transform:
         case transforms.VoidTransform():
             return "NULL::INTEGER", int
         case transforms.IdentityTransform():
-            return _identity(source, column)
+            return _identity(source, name)
         case transforms.YearTransform():
-            return f"year({_utc(source, column)}) - 1970", int
+            return f"year({_finite(source, name)}) - 1970", int
         case transforms.MonthTransform():
-            moment = _utc(source, column)
+            moment = _finite(source, name)
             return f"(year({moment}) - 1970) * 12 + month({moment}) - 1", int
         case transforms.DayTransform():
-            return f"CAST({_utc(source, column)} AS DATE) - DATE '1970-01-01'", int
+            return f"CAST({_finite(source, name)} AS DATE) - DATE '1970-01-01'", int
         case transforms.HourTransform():
-            return f"CAST(floor(epoch_us({column}) / 3600000000) AS BIGINT)", int
+            # in integers: a double does not hold the microseconds of far years
+            hours = _floor(f"epoch_us({_finite(source, name)})", _HOUR)
+            return f"{hours} // {_HOUR}", int
         case transforms.TruncateTransform():
-            return _truncate(source, column, transform.width)
+            return _truncate(source, name, transform.width)
         case transforms.BucketTransform():
             return _bucket(connection, source, column, transform), int
         case _:
             raise IcebergError(f"tables partitioned by {transform} cannot be written")
 
 
-def _utc(source: iceberg.IcebergType, column: str) -> str:
-    is_zoned = isinstance(source, iceberg.TimestamptzType)
-    return f"timezone('UTC', {column})" if is_zoned else column
+_HOUR = 3_600_000_000
 
 
-def _identity(source: iceberg.IcebergType, column: str) -> tuple[str, Callable[[str], Any]]:
+def _floor(value: str, width: int, kind: str = "BIGINT") -> str:
+    """The largest multiple of a width that is not above a value, in a type that has room."""
+    wide = f"CAST({value} AS {kind})"
+    return f"({wide} - ((({wide} % {width}) + {width}) % {width}))"
+
+
+def _finite(source: iceberg.IcebergType, name: str) -> str:
+    """A date or time without zone; it fails for infinity, for which DuckDB's parts are null."""
+    column = identifier(name)
+    problem = literal(f"column {name} holds infinity, which has no partition")
+    value = f"timezone('UTC', {column})" if isinstance(source, iceberg.TimestamptzType) else column
+    return f"(CASE WHEN isinf({column}) THEN error({problem}) ELSE {value} END)"
+
+
+def _identity(source: iceberg.IcebergType, name: str) -> tuple[str, Callable[[str], Any]]:
+    column = identifier(name)
     match source:
         case iceberg.DateType():
-            return f"{column} - DATE '1970-01-01'", int
+            return f"{_finite(source, name)} - DATE '1970-01-01'", int
         case iceberg.TimestampType() | iceberg.TimestamptzType():
-            return f"epoch_us({column})", int
+            return f"epoch_us({_finite(source, name)})", int
         case iceberg.IntegerType() | iceberg.LongType():
             return column, int
         case iceberg.StringType():
@@ -213,19 +242,54 @@ def _identity(source: iceberg.IcebergType, column: str) -> tuple[str, Callable[[
         case iceberg.DecimalType():
             return column, Decimal
         case _:
-            raise IcebergError(f"tables partitioned by a column of type {source} cannot be written")
+            raise IcebergError(
+                f"tables partitioned by a column of type {source} cannot be written",
+                f"partition by a bucket or another column than {name}",
+            )
 
 
 def _truncate(
-    source: iceberg.IcebergType, column: str, width: int
+    source: iceberg.IcebergType, name: str, width: int
 ) -> tuple[str, Callable[[str], Any]]:
+    column = identifier(name)
     match source:
         case iceberg.StringType():
             return f"left({column}, {width})", str
         case iceberg.IntegerType() | iceberg.LongType():
-            return f"{column} - ((({column} % {width}) + {width}) % {width})", int
+            kind = duckdb_name(source)
+            value = _floor(column, width, "HUGEINT" if kind == "BIGINT" else "BIGINT")
+            problem = literal(f"column {name} holds a value that truncate({width}) takes below")
+            fits = f"{value} >= {source.min}"
+            return (
+                f"CASE WHEN {column} IS NULL OR {fits} THEN CAST({value} AS {kind}) "
+                f"ELSE error({problem} || ' what {kind} holds') END",
+                int,
+            )
         case _:
-            raise IcebergError(f"truncate of a column of type {source} cannot be written")
+            raise IcebergError(
+                f"tables partitioned by truncate of a column of type {source} cannot be written",
+                f"partition by another column than {name}",
+            )
+
+
+@cache
+def _bucket_function(buckets: int) -> Callable[[Any], Any]:
+    """The hash as a function of Arrow arrays.
+
+    It is never freed: DuckDB's catalog, which all cursors share, keeps the function when the
+    cursor is closed that made it, and then points to what was there.
+    """
+
+    def bucket(values: Any) -> Any:
+        import pyarrow  # type: ignore[import-untyped]
+        from pyiceberg_core import transform  # type: ignore[import-untyped]
+
+        chunks = values.chunks if isinstance(values, pyarrow.ChunkedArray) else [values]
+        return pyarrow.chunked_array(
+            [transform.bucket(chunk, buckets) for chunk in chunks], pyarrow.int32()
+        )
+
+    return bucket
 
 
 def _bucket(
@@ -244,21 +308,19 @@ def _bucket(
         iceberg.StringType: "VARCHAR",
         iceberg.DateType: "DATE",
         iceberg.TimestampType: "TIMESTAMP",
+        iceberg.TimestamptzType: "TIMESTAMP",
     }
     kind = kinds.get(type(source))
     if kind is None:
-        raise IcebergError(f"bucket of a column of type {source} cannot be written")
+        raise IcebergError(
+            f"tables partitioned by bucket of a column of type {source} cannot be written",
+            f"partition by another column than {column}",
+        )
     name = f"__iceberg_bucket_{transform.num_buckets}_{kind.lower()}"
 
-    def bucket(values: Any) -> Any:
-        import pyarrow  # type: ignore[import-untyped]
-        from pyiceberg_core import transform as core  # type: ignore[import-untyped]
-
-        chunks = values.chunks if isinstance(values, pyarrow.ChunkedArray) else [values]
-        return pyarrow.chunked_array(
-            [core.bucket(chunk, transform.num_buckets) for chunk in chunks], pyarrow.int32()
-        )
-
     with suppress(CatalogException, NotImplementedException):  # it is there already
-        connection.create_function(name, bucket, [kind], "INTEGER", type=PythonUDFType.ARROW)
+        function = _bucket_function(transform.num_buckets)
+        connection.create_function(name, function, [kind], "INTEGER", type=PythonUDFType.ARROW)
+    if isinstance(source, iceberg.TimestamptzType):
+        column = f"timezone('UTC', {column})"
     return f"{name}(CAST({column} AS {kind}))"

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
@@ -27,13 +28,14 @@ from floe_iceberg.data_files import WriteOptions, duckdb_path
 from floe_iceberg.errors import IcebergError
 from floe_iceberg.scan import (
     Files,
+    RowPosition,
     column_types,
     delete_rows,
     live_rows,
     stored_rows,
     uri_sql,
 )
-from floe_iceberg.shape import aligned_query, describe, order_by
+from floe_iceberg.shape import aligned_query, describe, order_by, sort_columns
 from floe_iceberg.sql import identifier, literal
 from floe_iceberg.types import StoredType, to_duckdb
 
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from duckdb import DuckDBPyConnection
-    from pyiceberg.schema import Schema
     from pyiceberg.table import Transaction
     from pyiceberg.table.metadata import TableMetadata
 
@@ -101,6 +102,8 @@ class Rewriting:
         self._files = files
         self._rows = rows
         suffix = uuid4().hex[:12]
+        self._schema = transaction.table_metadata.schema()
+        self._at = RowPosition.beside(self._schema)
         self._positions = f"temp.main.__iceberg_positions_{suffix}"
         self._changed = f"temp.main.__iceberg_rows_{suffix}"
         if rows.matched is not None and not files.is_plain:
@@ -112,7 +115,11 @@ class Rewriting:
 
     def __enter__(self) -> Self:
         if self._rows.matched is not None:
-            self._match(self._rows.matched)
+            try:
+                self._match(self._rows.matched)
+            except BaseException:
+                self._drop()
+                raise
         return self
 
     def __exit__(
@@ -121,32 +128,32 @@ class Rewriting:
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for table in (self._positions, self._changed):
-            self._connection.execute(f"DROP TABLE IF EXISTS {table}")
+        self._drop()
 
-    @property
-    def _schema(self) -> Schema:
-        return self._transaction.table_metadata.schema()
+    def _drop(self) -> None:
+        from duckdb import Error
+
+        for table in (self._positions, self._changed):
+            with suppress(Error):  # within a transaction that has failed they are gone with it
+                self._connection.execute(f"DROP TABLE IF EXISTS {table}")
 
     def _match(self, predicate: str) -> None:
         """Remember where the matched rows are, and have a copy of them changed."""
-        kept = column_types(self._transaction.table_metadata.properties)
+        kept = column_types(self._transaction.table_metadata.properties, self._schema)
         columns = ", ".join(to_duckdb(f.name, kept.get(f.name)) for f in self._schema.fields)
-        wanted = "__file, __row" if self._rows.change is None else "*"
+        at = self._at
+        wanted = f"{at.file}, {at.row}" if self._rows.change is None else "*"
+        live = live_rows(self._schema, self._files, self._files.data)
         self._connection.execute(
             f"CREATE TEMP TABLE {self._positions} AS SELECT {wanted} FROM "
-            f"(SELECT {columns}, __file, __row FROM ({self._live(self._files.data)})) AS t "
-            f"WHERE {predicate}"
+            f"(SELECT {columns}, {at.file}, {at.row} FROM ({live})) AS t WHERE {predicate}"
         )
         if self._rows.change is not None:
             self._connection.execute(
                 f"CREATE TEMP TABLE {self._changed} AS "
-                f"SELECT * EXCLUDE (__file, __row) FROM {self._positions}"
+                f"SELECT * EXCLUDE ({at.file}, {at.row}) FROM {self._positions}"
             )
             self._rows.change(self._changed)
-
-    def _live(self, data: Sequence[DataFile]) -> str:
-        return live_rows(self._schema, self._files, data)
 
     def _touched(self) -> list[tuple[DataFile, int]]:
         """The files that hold matched rows, with their number."""
@@ -154,7 +161,7 @@ class Rewriting:
             return []
         found = dict(
             self._connection.execute(
-                f"SELECT __file, count(*) FROM {self._positions} GROUP BY __file"
+                f"SELECT {self._at.file}, count(*) FROM {self._positions} GROUP BY ALL"
             ).fetchall()
         )
         paths = ((file, duckdb_path(file.file_path)) for file in self._files.data)
@@ -187,11 +194,13 @@ class Rewriting:
         names = ", ".join(identifier(f.name) for f in self._schema.fields)
         parts = []
         if removal.rewritten:
-            live = self._live(removal.rewritten)
+            live = live_rows(self._schema, self._files, removal.rewritten)
+            at = self._at
             if self._rows.matched is not None:
                 live = (
-                    f"SELECT * FROM ({live}) AS t WHERE NOT EXISTS (SELECT 1 FROM "
-                    f"{self._positions} AS p WHERE p.__file = t.__file AND p.__row = t.__row)"
+                    f"SELECT * FROM ({live}) AS t WHERE NOT EXISTS "
+                    f"(SELECT 1 FROM {self._positions} AS p "
+                    f"WHERE p.{at.file} = t.{at.file} AND p.{at.row} = t.{at.row})"
                 )
             parts.append(f"SELECT {names} FROM ({live})")
         if self._rows.matched is not None and self._rows.change is not None:
@@ -204,22 +213,22 @@ class Rewriting:
         return sorted_query(query, self._transaction.table_metadata)
 
     def _aligned(self, query: str) -> str:
-        return aligned_query(query, describe(self._connection, query), self._schema)
+        kept = column_types(self._transaction.table_metadata.properties, self._schema)
+        return aligned_query(query, describe(self._connection, query), self._schema, kept)
 
     def write_deletes(self, draft: Draft, removal: Removal, basis: int) -> Sequence[DataFile]:
         """Write the position delete files of the files that stay."""
         if not removal.thinned:
             return ()
-        uri = uri_sql("__file", removal.thinned)
+        at = self._at
+        uri = uri_sql(at.file, removal.thinned)
         paths = ", ".join(literal(duckdb_path(f.file_path)) for f in removal.thinned)
         query = (
-            f"SELECT {uri} AS file_path, __row AS pos FROM {self._positions} "
-            f"WHERE __file IN ({paths})"
+            f"SELECT {uri} AS file_path, {at.row} AS pos FROM {self._positions} "
+            f"WHERE {at.file} IN ({paths})"
         )
         thinned = {file.file_path: file for file in removal.thinned}
-        before = delete_rows(
-            Files((), {p: d for p, d in self._files.deletes.items() if p in thinned}, is_plain=True)
-        )
+        before = delete_rows(self._files, removal.thinned)
         if before is not None:
             query = f"{query} UNION ALL {before}"
         return draft.write_deletes(self._transaction, query, thinned, basis).files
@@ -227,11 +236,7 @@ class Rewriting:
 
 def sorted_query(query: str, metadata: TableMetadata) -> str:
     """The query in the sort order of a table."""
-    schema = metadata.schema()
-    keys = [
-        ("-" if f.direction.value == "desc" else "") + (schema.find_column_name(f.source_id) or "")
-        for f in metadata.sort_order().fields
-    ]
+    keys = sort_columns(metadata)
     return f"SELECT * FROM ({query}) AS __all{order_by(keys)}" if keys else query
 
 

@@ -1,8 +1,9 @@
 """Iceberg tables as DuckDB reads them.
 
 DuckDB's own Parquet reader is given the files of a snapshot and the schema by field id, which is
-the fastest way and right for renamed, added and promoted columns. Where rows are deleted in place,
-or files carry no field ids, DuckDB's iceberg extension reads the table's metadata instead.
+the fastest way and right for renamed, added and promoted columns. Rows that floe deleted in place
+are taken out by a join with its delete files. Where another engine wrote files without field ids,
+or delete files for many data files at once, DuckDB's iceberg extension reads the table's metadata.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 COLUMN_TYPES = "duckdb.column-types"
-"""Table property: DuckDB's own types of the columns whose values are stored as another, as JSON."""
+"""Table property: DuckDB's own types of the columns whose values are stored as another, as JSON.
+
+The keys are field ids, which renaming leaves alone and no other column ever gets, so that earlier
+snapshots are read with the types that they were written with.
+"""
 
 NAME_MAPPING = "schema.name-mapping.default"
 
@@ -68,7 +73,7 @@ def files_of(table: Table, snapshot_id: int | None = None) -> Files:
         IcebergError: if PyIceberg cannot say which rows are deleted.
     """
     data, deletes = [], {}
-    is_plain = table.format_version <= 2
+    is_plain = table.format_version <= 2 and not _has_renamed_members(table)
     # Some catalogs give every table a name mapping; it is for files without field ids alone.
     is_mapped = NAME_MAPPING in table.properties
     try:
@@ -102,38 +107,20 @@ def scan_sql(table: Table, files: Files | None = None, snapshot_id: int | None =
     """
     files = files if files is not None else files_of(table, snapshot_id)
     schema = _schema(table, snapshot_id)
-    columns = _columns(table, schema)
-    if files.data and not (files.is_plain and not files.deletes):
+    kept = column_types(table.properties, schema)
+    columns = ", ".join(to_duckdb(field.name, kept.get(field.name)) for field in schema.fields)
+    if files.data and not files.is_plain:
         return f"SELECT {columns} FROM {_iceberg_scan(table, snapshot_id)}"
-    return f"SELECT {columns} FROM {stored_rows(schema, files.data)}"
-
-
-def preview_sql(table: Table, snapshot_id: int | None = None) -> str:
-    """The same as `scan_sql` gives, for a few rows: it does without DuckDB's iceberg extension.
-
-    Only files that another engine wrote need it.
-    """
-    files = files_of(table, snapshot_id)
-    if not files.is_plain:
-        return scan_sql(table, files, snapshot_id)
-    schema = _schema(table, snapshot_id)
-    return f"SELECT {_columns(table, schema)} FROM ({live_rows(schema, files, files.data)})"
-
-
-def _columns(table: Table, schema: Schema) -> str:
-    """The columns of a schema as DuckDB has them, whatever they were called then."""
-    kept = column_types(table.properties)
-    current = {field.field_id: field.name for field in table.schema().fields}
-    return ", ".join(
-        to_duckdb(field.name, kept.get(current.get(field.field_id, ""))) for field in schema.fields
-    )
+    whole = [file for file in files.data if file.file_path not in files.deletes]
+    thinned = [file for file in files.data if file.file_path in files.deletes]
+    parts = [f"SELECT {columns} FROM {stored_rows(schema, whole)}"] if whole or not thinned else []
+    if thinned:
+        parts.append(f"SELECT {columns} FROM ({live_rows(schema, files, thinned)})")
+    return " UNION ALL ".join(parts)
 
 
 def stored_rows(schema: Schema, data: Sequence[DataFile]) -> str:
-    """What reads data files as they are stored, for use after FROM.
-
-    It has the virtual columns `filename` and `file_row_number` where there are files.
-    """
+    """What reads data files as they are stored, for use after FROM."""
     if not data:
         nothing = ", ".join(
             f"CAST(NULL AS {duckdb_name(field.field_type)}) AS {identifier(field.name)}"
@@ -143,59 +130,84 @@ def stored_rows(schema: Schema, data: Sequence[DataFile]) -> str:
     return f"read_parquet({_paths(data)}, schema = {_by_field_id(schema)})"
 
 
-def delete_rows(files: Files) -> str | None:
-    """A query that gives `file_path` and `pos` of the rows that are deleted already."""
-    deletes = {file.file_path: file for found in files.deletes.values() for file in found}.values()
-    return f"SELECT file_path, pos FROM read_parquet({_paths(deletes)})" if deletes else None
+@dataclass(frozen=True, slots=True)
+class RowPosition:
+    """Where a row is, as two columns of a query beside those of the table.
+
+    Attributes:
+        file: Name of the column with the data file, as DuckDB calls it.
+        row: Name of the column with the number of the row in the file.
+    """
+
+    file: str
+    row: str
+
+    @classmethod
+    def beside(cls, schema: Schema) -> RowPosition:
+        """Names that no column of the table has."""
+        file, row = "__file", "__row"
+        taken = {field.name.lower() for field in schema.fields}
+        while file in taken or row in taken:
+            file, row = f"_{file}", f"_{row}"
+        return cls(file, row)
 
 
 def live_rows(schema: Schema, files: Files, data: Sequence[DataFile]) -> str:
-    """A query of the rows of some files that are not deleted, as stored.
+    """A query of the rows of some data files that are not deleted, as they are stored.
 
-    It has two more columns, `__file` (what DuckDB calls the file) and `__row` (the number of the
-    row in it).
+    It has the columns of `RowPosition` besides. The columns are read under other names at first,
+    since one called `filename` or `file_row_number` would take the place of the virtual column.
 
     Args:
-        schema: Has the columns.
+        schema: The schema.
         files: The files of the snapshot.
-        data: Those of them whose rows are wanted.
+        data: Those that are read.
     """
-    names = ", ".join(identifier(field.name) for field in schema.fields)
-    source = stored_rows(schema, data)
+    at = RowPosition.beside(schema)
     if not data:
-        return f"SELECT {names}, NULL::VARCHAR AS __file, NULL::BIGINT AS __row FROM {source}"
-    live = f"SELECT {names}, filename AS __file, file_row_number AS __row FROM {source}"
-    paths = {file.file_path for file in data}
-    kept = {path: found for path, found in files.deletes.items() if path in paths}
-    deletes = delete_rows(Files((), kept, is_plain=True))
+        nothing = f"SELECT *, NULL::VARCHAR AS {at.file}, NULL::BIGINT AS {at.row}"
+        return f"{nothing} FROM {stored_rows(schema, ())}"
+    names = ", ".join(f"c{field.field_id} AS {identifier(field.name)}" for field in schema.fields)
+    source = f"read_parquet({_paths(data)}, schema = {_by_field_id(schema, prefix='c')})"
+    live = f"SELECT {names}, filename AS {at.file}, file_row_number AS {at.row} FROM {source}"
+    deletes = delete_rows(files, data)
     if deletes is None:
         return live
     return (
         f"SELECT * FROM ({live}) AS l WHERE NOT EXISTS (SELECT 1 FROM ({deletes}) AS d "
-        f"WHERE d.file_path = {uri_sql('l.__file', data)} AND d.pos = l.__row)"
+        f"WHERE d.file_path = {uri_sql(f'l.{at.file}', data)} AND d.pos = l.{at.row})"
     )
 
 
-def uri_sql(column: str, data: Sequence[DataFile]) -> str:
-    """SQL that turns what DuckDB calls a data file into its URI."""
-    uri = data[0].file_path
-    path = duckdb_path(uri)
-    if all(file.file_path == duckdb_path(file.file_path) for file in data):
-        return column
-    prefix = uri.removesuffix(path)
-    if prefix + path == uri and all(
-        prefix + duckdb_path(file.file_path) == file.file_path for file in data
-    ):
-        return f"{literal(prefix)} || {column}"
-    cases = " ".join(
-        f"WHEN {literal(duckdb_path(f.file_path))} THEN {literal(f.file_path)}" for f in data
-    )
-    return f"CASE {column} {cases} END"
+def delete_rows(files: Files, of: Iterable[DataFile]) -> str | None:
+    """A query that gives `file_path` and `pos` of the rows that are deleted of some data files."""
+    deletes = [delete for file in of for delete in files.deletes.get(file.file_path, ())]
+    return f"SELECT file_path, pos FROM read_parquet({_paths(deletes)})" if deletes else None
 
 
-def column_types(properties: Mapping[str, str]) -> dict[str, str]:
-    """DuckDB's own type of the columns that are stored as another, by name."""
-    return dict(json.loads(properties.get(COLUMN_TYPES, "{}")))
+def column_types(properties: Mapping[str, str], schema: Schema) -> dict[str, str]:
+    """DuckDB's own type of the columns of a schema that are stored as another, by name."""
+    kept = json.loads(properties.get(COLUMN_TYPES, "{}"))
+    return {
+        field.name: kept[str(field.field_id)]
+        for field in schema.fields
+        if str(field.field_id) in kept
+    }
+
+
+def _has_renamed_members(table: Table) -> bool:
+    """Whether a field within a struct had another name; DuckDB finds those by name, not by id."""
+    schemas = table.metadata.schemas
+    if len(schemas) == 1:
+        return False
+    names: dict[int, str] = {}
+    for schema in schemas:
+        top = {field.field_id for field in schema.fields}
+        for number, name in schema._lazy_id_to_name.items():
+            member = name.rpartition(".")[2]
+            if number not in top and names.setdefault(number, member) != member:
+                return True
+    return False
 
 
 def _schema(table: Table, snapshot_id: int | None) -> Schema:
@@ -209,13 +221,28 @@ def _paths(files: Iterable[DataFile]) -> str:
     return f"[{', '.join(literal(duckdb_path(file.file_path)) for file in files)}]"
 
 
-def _by_field_id(schema: Schema) -> str:
+def _by_field_id(schema: Schema, prefix: str | None = None) -> str:
+    """The columns that a file is read as: under their names, or a prefix and the field id."""
     fields = ", ".join(
-        f"{field.field_id}: {{name: {literal(field.name)}, type: "
+        f"{field.field_id}: {{name: "
+        f"{literal(field.name if prefix is None else f'{prefix}{field.field_id}')}, type: "
         f"{literal(duckdb_name(field.field_type))}, default_value: NULL}}"
         for field in schema.fields
     )
     return f"MAP {{{fields}}}"
+
+
+def uri_sql(column: str, data: Sequence[DataFile]) -> str:
+    """SQL that turns what DuckDB calls a data file into its URI."""
+    uri = data[0].file_path
+    path = duckdb_path(uri)
+    prefix = uri.removesuffix(path)
+    if all(prefix + duckdb_path(file.file_path) == file.file_path for file in data):
+        return f"{literal(prefix)} || {column}" if prefix else column
+    cases = " ".join(
+        f"WHEN {literal(duckdb_path(f.file_path))} THEN {literal(f.file_path)}" for f in data
+    )
+    return f"CASE {column} {cases} END"
 
 
 def _iceberg_scan(table: Table, snapshot_id: int | None) -> str:

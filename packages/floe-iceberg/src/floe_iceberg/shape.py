@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -12,7 +13,7 @@ from uuid import uuid4
 from pyiceberg import types as iceberg
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, ResolveError
 from pyiceberg.partitioning import PartitionField
-from pyiceberg.schema import Schema, assign_fresh_schema_ids, promote
+from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table.sorting import (
     UNSORTED_SORT_ORDER,
     NullOrder,
@@ -24,15 +25,23 @@ from pyiceberg.table.update import AddSortOrderUpdate, SetDefaultSortOrderUpdate
 from pyiceberg.transforms import IdentityTransform
 
 from floe_iceberg.errors import IcebergError
-from floe_iceberg.partitions import PartitionBy, partition_spec
+from floe_iceberg.partitions import PartitionBy, free_name, partition_spec
 from floe_iceberg.scan import COLUMN_TYPES, column_types
 from floe_iceberg.sql import identifier
-from floe_iceberg.types import StoredType, duckdb_name, schema_fields, stored_type, to_stored
+from floe_iceberg.types import (
+    StoredType,
+    duckdb_name,
+    schema_fields,
+    stored_type,
+    to_stored,
+    to_stored_as,
+)
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Transaction
+    from pyiceberg.table.metadata import TableMetadata
 
 Identifier = tuple[str, ...]
 """Name of a table: its namespace's parts, then its own."""
@@ -73,18 +82,13 @@ def describe(connection: DuckDBPyConnection, query: str) -> dict[str, StoredType
 
     Raises:
         UnsupportedTypeError: if one cannot be.
-        IcebergError: if two have the same name.
         duckdb.Error: if the query is wrong.
     """
-    relation = connection.sql(f"SELECT * FROM ({query}) AS __query LIMIT 0")
-    columns: dict[str, StoredType] = {}
-    known = set()
-    for name, kind in zip(relation.columns, relation.types, strict=True):
-        if name.lower() in known:
-            raise IcebergError(f"two columns are named {name}", "give one of them another name")
-        known.add(name.lower())
-        columns[name] = stored_type(name, kind)
-    return columns
+    relation = connection.sql(f"SELECT * FROM ({query}\n) AS __query LIMIT 0")
+    return {
+        name: stored_type(name, kind)
+        for name, kind in zip(relation.columns, relation.types, strict=True)
+    }
 
 
 def stored_query(query: str, columns: Mapping[str, StoredType]) -> str:
@@ -92,11 +96,22 @@ def stored_query(query: str, columns: Mapping[str, StoredType]) -> str:
     selected = ", ".join(
         f"{to_stored(name, stored)} AS {identifier(name)}" for name, stored in columns.items()
     )
-    return f"SELECT {selected} FROM ({query}) AS __query"
+    return f"SELECT {selected} FROM ({query}\n) AS __query"
 
 
-def aligned_query(query: str, columns: Mapping[str, StoredType], schema: Schema) -> str:
+def aligned_query(
+    query: str,
+    columns: Mapping[str, StoredType],
+    schema: Schema,
+    kept: Mapping[str, str] | None = None,
+) -> str:
     """The query with the columns of a table, as they are stored; those it has not are null.
+
+    Args:
+        query: The query.
+        columns: How its columns are stored.
+        schema: The table's schema.
+        kept: DuckDB's own types of the table's columns, where they are stored as another.
 
     Raises:
         IcebergError: if the query has a column that the table has not.
@@ -105,15 +120,17 @@ def aligned_query(query: str, columns: Mapping[str, StoredType], schema: Schema)
     selected = []
     for field_ in schema.fields:
         kind = duckdb_name(field_.field_type)
+        own = (kept or {}).get(field_.name, kind)
         name = given.pop(field_.name.lower(), None)
-        value = "NULL" if name is None else to_stored(name, columns[name])
+        wanted = StoredType(own, kind, field_.field_type)
+        value = "NULL" if name is None else to_stored_as(name, columns[name], wanted)
         selected.append(f"CAST({value} AS {kind}) AS {identifier(field_.name)}")
     if given:
         raise IcebergError(
             f"the table has no column {', '.join(given.values())}",
             f"it has {', '.join(field_.name for field_ in schema.fields)}",
         )
-    return f"SELECT {', '.join(selected)} FROM ({query}) AS __query"
+    return f"SELECT {', '.join(selected)} FROM ({query}\n) AS __query"
 
 
 def order_by(sort_by: Sequence[str]) -> str:
@@ -130,7 +147,7 @@ def creation(
     """Begin to create a table; nothing is there before the transaction is committed."""
     schema = assign_fresh_schema_ids(Schema(*schema_fields(columns)))
     spec = partition_spec(layout.partition_by, schema)
-    properties = {**NEW_TABLE_PROPERTIES, **_properties(columns, layout)}
+    properties = {**NEW_TABLE_PROPERTIES, **_properties(layout)}
     make_namespace(catalog, name[:-1])
     transaction = catalog.create_table_transaction(
         name,
@@ -140,6 +157,7 @@ def creation(
         sort_order=_sort_order(layout.sort_by, schema),
         properties=properties,
     )
+    keep_types(transaction, columns)
     if layout.docs:
         document(transaction, layout.docs)
     return transaction
@@ -158,6 +176,7 @@ def make_namespace(catalog: Catalog, namespace: Identifier) -> None:
 def _unique_location(catalog: Catalog, name: Identifier) -> str | None:
     """A folder that no other table has had, so that what is left of one is never another's.
 
+    Characters that mean something in a URI or a path are replaced: PyIceberg does not quote them.
     A REST catalog chooses by itself.
     """
     from pyiceberg.catalog import MetastoreCatalog
@@ -165,52 +184,149 @@ def _unique_location(catalog: Catalog, name: Identifier) -> str | None:
     if not isinstance(catalog, MetastoreCatalog):
         return None
     namespace = catalog.namespace_to_string(name[:-1])
-    return f"{catalog._resolve_table_location(None, namespace, name[-1])}-{uuid4().hex[:8]}"
+    location = catalog._resolve_table_location(None, namespace, _folder_name(name[-1]))
+    base, _, folder = location.rpartition("/")
+    for end in (namespace, f"{namespace}.db"):
+        if base.endswith(f"/{end}"):
+            base = base[: -len(end)] + _folder_name(end)
+    return f"{base}/{folder}-{uuid4().hex[:8]}"
+
+
+def _folder_name(name: str) -> str:
+    return re.sub(r"^\.+|[^\w.-]", "_", name)
 
 
 def reshape(transaction: Transaction, columns: Mapping[str, StoredType], layout: Layout) -> None:
     """Let a table take the shape that is asked for, within a transaction that writes all rows."""
     schema = transaction.table_metadata.schema()
-    going = {f.field_id for f in schema.fields if f.name not in columns}
+    difference = _difference(transaction, columns, has_old_rows=False)
+    going = {schema.find_field(name).field_id for name in (*difference.gone, *difference.other)}
+    _unsort_by(transaction, going)
     drop_partition_fields(transaction, layout.partition_by, going, schema)
-    reshape_columns(transaction, columns)
+    _apply(transaction, columns, difference)
     _order_columns(transaction, list(columns))
     add_partition_fields(transaction, layout.partition_by)
     set_sort_order(transaction, layout.sort_by)
-    set_properties(transaction, _properties(columns, layout))
+    set_properties(transaction, _properties(layout))
+    keep_types(transaction, columns)
     if layout.docs is not None:
         document(transaction, layout.docs)
 
 
 def reshape_columns(transaction: Transaction, columns: Mapping[str, StoredType]) -> None:
-    """Let a table have these columns; one that keeps name and type keeps its field id.
+    """Let a table have these columns, within a transaction that leaves rows as they are.
 
-    Columns whose type grows as Iceberg allows (int to long, a wider decimal) keep theirs too.
+    A column whose type grows as Iceberg allows (int to long, a wider decimal) keeps its field id.
+
+    Raises:
+        IcebergError: if a column has another type otherwise, or one goes that the table is
+            partitioned by.
     """
-    schema = transaction.table_metadata.schema()
-    known = {field_.name: field_ for field_ in schema.fields}
-    gone = [name for name in known if name not in columns]
+    metadata = transaction.table_metadata
+    schema = metadata.schema()
+    difference = _difference(transaction, columns, has_old_rows=True)
+    for name in difference.other:
+        known = schema.find_field(name)
+        new = next(stored for n, stored in columns.items() if n.lower() == name.lower())
+        if is_same(known.field_type, new.iceberg):
+            continue  # it keeps the type that it has, and values have to fit that
+        old = column_types(metadata.properties, schema).get(name, duckdb_name(known.field_type))
+        raise IcebergError(
+            f"column {name} of {'.'.join(transaction._table.name())} is {old} and cannot become "
+            f"{new.duckdb} while rows of it stay",
+            "cast it in the query, or write the table anew as a whole once (dbt: --full-refresh)",
+        )
+    going = {schema.find_field(name).field_id for name in difference.gone}
+    for partition in metadata.spec().fields:
+        if partition.source_id in going:
+            raise IcebergError(
+                f"column {schema.find_column_name(partition.source_id)} of "
+                f"{'.'.join(transaction._table.name())} cannot be dropped, since the table is "
+                "partitioned by it",
+                "write the table anew as a whole once (dbt: --full-refresh)",
+            )
+    kept = {schema.find_field(name).field_id for name in difference.other}
+    sorted_by = sort_columns(metadata)
+    dropped = {schema.find_column_name(number) for number in going}
+    staying = [column for column in sorted_by if column.lstrip("-") not in dropped]
+    _unsort_by(transaction, going)
+    _apply(transaction, columns, replace(difference, other=()))
+    if staying != sorted_by:
+        set_sort_order(transaction, staying)
+    keep_types(transaction, columns, frozenset(kept))
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """How the columns of a table differ from those that are wanted, by the table's names.
+
+    `other` are columns of a type that old values cannot be read as; they are dropped, and new ones
+    of their name added, since a field id never changes its meaning.
+    """
+
+    gone: tuple[str, ...]
+    other: tuple[str, ...]
+    promoted: Mapping[str, iceberg.PrimitiveType]
+    renamed: Mapping[str, str]
+
+
+def _difference(
+    transaction: Transaction, columns: Mapping[str, StoredType], *, has_old_rows: bool
+) -> _Difference:
+    metadata = transaction.table_metadata
+    schema = metadata.schema()
+    kept = column_types(metadata.properties, schema)
+    wanted = {name.lower(): name for name in columns}
     other = []
     promoted: dict[str, iceberg.PrimitiveType] = {}
-    for name, stored in columns.items():
-        if name not in known or is_same(known[name].field_type, stored.iceberg):
+    renamed = {}
+    for known in schema.fields:
+        name = wanted.get(known.name.lower())
+        if name is None:
             continue
-        if promotes(known[name].field_type, stored.iceberg):
-            promoted[name] = stored.iceberg  # type: ignore[assignment]
-        else:
-            other.append(name)
-    if gone or other or promoted:
+        new = columns[name]
+        own = None if new.is_same else new.duckdb
+        is_read_as = kept.get(known.name) == own or (has_old_rows and new.is_same)
+        if is_read_as and promotes(known.field_type, new.iceberg):
+            promoted[known.name] = new.iceberg  # type: ignore[assignment]
+        elif not (is_read_as and is_same(known.field_type, new.iceberg)):
+            other.append(known.name)
+        if name != known.name:
+            renamed[known.name] = name
+    gone = tuple(f.name for f in schema.fields if f.name.lower() not in wanted)
+    return _Difference(gone, tuple(other), promoted, renamed)
+
+
+def _apply(
+    transaction: Transaction, columns: Mapping[str, StoredType], difference: _Difference
+) -> None:
+    if difference.gone or difference.other:
         with transaction.update_schema(allow_incompatible_changes=True) as update:
-            for name in (*gone, *other):
+            for name in (*difference.gone, *difference.other):
                 update.delete_column((name,))
-            for name, kind in promoted.items():
+    if difference.promoted:
+        with transaction.update_schema(allow_incompatible_changes=True) as update:
+            for name, kind in difference.promoted.items():
                 update.update_column((name,), field_type=kind)
-    new = [name for name in columns if name not in known or name in other]
+    renamed = {o: n for o, n in difference.renamed.items() if o not in difference.other}
+    if renamed:
+        with transaction.update_schema(allow_incompatible_changes=True) as update:
+            for old, name in renamed.items():
+                update.rename_column((old,), name)
+    metadata = transaction.table_metadata
+    known = {field_.name for field_ in metadata.schema().fields}
+    new = [name for name in columns if name not in known]
+    divided = {field_.name for spec in metadata.partition_specs for field_ in spec.fields}
+    if taken := [name for name in new if name in divided]:
+        raise IcebergError(
+            f"{'.'.join(transaction._table.name())} is or was partitioned by another column "
+            f"{taken[0]}, and Iceberg gives its name to no second one",
+            "drop the table, so that it is made anew, or give the column another name",
+        )
     if new:
         with transaction.update_schema(allow_incompatible_changes=True) as update:
             for name in new:
                 update.add_column((name,), columns[name].iceberg)
-    set_properties(transaction, _column_types(columns))
 
 
 def is_same(one: iceberg.IcebergType, other: iceberg.IcebergType) -> bool:
@@ -219,13 +335,16 @@ def is_same(one: iceberg.IcebergType, other: iceberg.IcebergType) -> bool:
 
 
 def promotes(old: iceberg.IcebergType, new: iceberg.IcebergType) -> bool:
-    """Whether Iceberg lets a column become of another type, as its values all fit."""
-    if not isinstance(old, iceberg.PrimitiveType) or not isinstance(new, iceberg.PrimitiveType):
-        return False
-    try:
-        return promote(old, new) == new
-    except ResolveError:
-        return False
+    """Whether values of one type are read as another: https://iceberg.apache.org/spec/#schema-evolution."""
+    match old, new:
+        case iceberg.IntegerType(), iceberg.LongType():
+            return True
+        case iceberg.FloatType(), iceberg.DoubleType():
+            return True
+        case iceberg.DecimalType(), iceberg.DecimalType():
+            return old.scale == new.scale and old.precision < new.precision
+        case _:
+            return False
 
 
 def _order_columns(transaction: Transaction, wanted: list[str]) -> None:
@@ -270,7 +389,7 @@ def add_partition_fields(transaction: Transaction, wanted: Sequence[PartitionBy]
     if new:
         with transaction.update_spec() as update:
             for field_ in new:
-                update.add_field(field_.column, field_.transform, field_.name)
+                update.add_field(field_.column, field_.transform, free_name(field_, schema))
 
 
 def _sort_order(sort_by: Sequence[str], schema: Schema) -> SortOrder:
@@ -288,13 +407,39 @@ def _sort_order(sort_by: Sequence[str], schema: Schema) -> SortOrder:
 
 
 def _sort_column(column: str, schema: Schema) -> iceberg.NestedField:
-    try:
-        return schema.find_field(column.lstrip("-"), case_sensitive=False)
-    except ValueError:
+    name = column.lstrip("-")
+    found = next((f for f in schema.fields if f.name.lower() == name.lower()), None)
+    if found is None:
         raise IcebergError(
-            f"sort_by names the column {column.lstrip('-')}, which the table does not have",
-            f"it has {', '.join(schema.column_names)}",
-        ) from None
+            f"sort_by names the column {name}, which the table does not have",
+            f"it has {', '.join(f.name for f in schema.fields)}",
+        )
+    if not isinstance(found.field_type, iceberg.PrimitiveType):
+        raise IcebergError(
+            f"sort_by names the column {name}, which is nested and has no order in Iceberg",
+            "sort by another column",
+        )
+    return found
+
+
+def _unsort_by(transaction: Transaction, going: set[int]) -> None:
+    """Take away a sort order whose columns go, which PyIceberg refuses to let go otherwise."""
+    metadata = transaction.table_metadata
+    order = metadata.sort_order_by_id(metadata.default_sort_order_id)
+    if order is not None and any(field_.source_id in going for field_ in order.fields):
+        set_sort_order(transaction, ())
+
+
+def sort_columns(metadata: TableMetadata) -> list[str]:
+    """The columns of a table's sort order that it still has, descending ones with a `-`."""
+    order = metadata.sort_order_by_id(metadata.default_sort_order_id)
+    columns = []
+    for field_ in order.fields if order is not None else ():
+        name = metadata.schema().find_column_name(field_.source_id)
+        if name is None:
+            break
+        columns.append(("-" if field_.direction == SortDirection.DESC else "") + name)
+    return columns
 
 
 def set_sort_order(transaction: Transaction, sort_by: Sequence[str]) -> None:
@@ -321,28 +466,44 @@ def set_sort_order(transaction: Transaction, sort_by: Sequence[str]) -> None:
             )
         )
         return
-    with transaction.update_sort_order() as update:
-        for field_ in wanted.fields:
-            column = schema.find_column_name(field_.source_id) or ""
-            add = update.desc if field_.direction == SortDirection.DESC else update.asc
-            add(column, field_.transform, field_.null_order)
+    number = max((order.order_id for order in metadata.sort_orders), default=0) + 1
+    transaction._stage(
+        (
+            AddSortOrderUpdate(sort_order=SortOrder(*wanted.fields, order_id=number)),
+            SetDefaultSortOrderUpdate(sort_order_id=number),
+        )
+    )
 
 
-def _properties(columns: Mapping[str, StoredType], layout: Layout) -> dict[str, str]:
+def _properties(layout: Layout) -> dict[str, str]:
     comment = {} if layout.comment is None else {"comment": layout.comment}
-    return {**layout.properties, **comment, **_column_types(columns)}
+    return {**layout.properties, **comment}
 
 
-def _column_types(columns: Mapping[str, StoredType]) -> dict[str, str]:
-    kept = {name: stored.duckdb for name, stored in columns.items() if not stored.is_same}
-    return {COLUMN_TYPES: json.dumps(kept)}
+def keep_types(
+    transaction: Transaction,
+    columns: Mapping[str, StoredType],
+    unchanged: frozenset[int] = frozenset(),
+) -> None:
+    """Remember DuckDB's own types of the columns, and of those that earlier snapshots have."""
+    metadata = transaction.table_metadata
+    known = json.loads(metadata.properties.get(COLUMN_TYPES, "{}"))
+    ids = {field_.field_id for schema in metadata.schemas for field_ in schema.fields}
+    wanted = {number: own for number, own in known.items() if int(number) in ids}
+    for field_ in metadata.schema().fields:
+        stored = columns.get(field_.name)
+        if stored is None or field_.field_id in unchanged:
+            continue
+        wanted.pop(str(field_.field_id), None)
+        if not stored.is_same:
+            wanted[str(field_.field_id)] = stored.duckdb
+    if wanted != known:
+        transaction.set_properties({COLUMN_TYPES: json.dumps(wanted)})
 
 
 def set_properties(transaction: Transaction, wanted: Mapping[str, str]) -> None:
     """Set those properties that are another."""
     known = transaction.table_metadata.properties
-    if not column_types(known) and wanted.get(COLUMN_TYPES) == "{}":
-        wanted = {key: value for key, value in wanted.items() if key != COLUMN_TYPES}
     changed = {key: value for key, value in wanted.items() if known.get(key) != value}
     if changed:
         transaction.set_properties(changed)

@@ -7,7 +7,8 @@ are removed. A process that dies leaves the table as it was, and perhaps files t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from pyiceberg.exceptions import (
@@ -23,7 +24,7 @@ from pyiceberg.table.snapshots import Operation
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from floe_iceberg.commit import Change
-from floe_iceberg.draft import Committed, Draft, committed_table
+from floe_iceberg.draft import Committed, Draft, committed_table, is_locked
 from floe_iceberg.errors import (
     CommitConflictError,
     CommitUnknownError,
@@ -33,7 +34,7 @@ from floe_iceberg.errors import (
 from floe_iceberg.explanation import RESTORE, unreadable
 from floe_iceberg.incoming import Incoming
 from floe_iceberg.rewriting import Rewriting, Rows
-from floe_iceberg.scan import Files, files_of
+from floe_iceberg.scan import Files, column_types
 from floe_iceberg.shape import (
     Identifier,
     Layout,
@@ -43,6 +44,7 @@ from floe_iceberg.shape import (
     order_by,
     reshape,
     reshape_columns,
+    sort_columns,
     stored_query,
 )
 from floe_iceberg.snapshots import files_of_branch
@@ -92,6 +94,10 @@ def until_committed(name: Identifier, attempt: Callable[[int], T]) -> T:
             f"the catalog does not say whether the commit to {shown} landed",
             "look at the table's snapshots before this is run again",
         ) from problem
+    except NoSuchTableError as problem:
+        raise TableGoneError(
+            f"{shown} was dropped while it was written to; nothing was written"
+        ) from problem
     except Exception as problem:
         if not is_conflict(problem):
             raise
@@ -104,9 +110,8 @@ def until_committed(name: Identifier, attempt: Callable[[int], T]) -> T:
 
 def is_conflict(problem: BaseException) -> bool:
     """Whether a commit failed only because somebody else was faster."""
-    if isinstance(problem, CommitFailedException | ValidationException | TableAlreadyExistsError):
-        return True
-    return type(problem).__name__ == "OperationalError" and "database is locked" in str(problem)
+    conflicts = CommitFailedException | ValidationException | TableAlreadyExistsError
+    return isinstance(problem, conflicts) or is_locked(problem)
 
 
 def load(catalog: Catalog, name: Identifier) -> Table | None:
@@ -115,21 +120,38 @@ def load(catalog: Catalog, name: Identifier) -> Table | None:
     Raises:
         TableGoneError: if there is one, and its metadata is gone or cannot be read.
     """
-    try:
-        return _loaded(catalog, name)
-    except NoSuchTableError:
-        return None
+    with _readable(name):
+        try:
+            return catalog.load_table(name)
+        except NoSuchTableError:
+            return None
 
 
-def _loaded(catalog: Catalog, name: Identifier) -> Table:
+@contextmanager
+def _readable(name: Identifier) -> Iterator[None]:
+    """Name a table that is gone, or whose metadata is missing or broken."""
+    shown = ".".join(name)
     try:
-        return catalog.load_table(name)
+        yield
+    except NoSuchTableError as problem:
+        raise TableGoneError(f"there is no table {shown}") from problem
     except Exception as problem:
         reason = unreadable(problem)
         if reason is None:
             raise
-        message = f"the metadata of {'.'.join(name)} cannot be read: {reason}"
+        message = f"the metadata of {shown} cannot be read: {reason}; nothing was changed"
         raise TableGoneError(message, RESTORE) from problem
+
+
+def _planned(catalog: Catalog, name: Identifier, branch: str) -> tuple[Table, Files]:
+    with _readable(name):
+        table = catalog.load_table(name)
+        try:
+            return table, files_of_branch(table, branch)
+        except FileNotFoundError as problem:
+            if catalog.load_table(name).metadata_location == table.metadata_location:
+                raise
+            raise CommitFailedException("its snapshot has been expired meanwhile") from problem
 
 
 def replace(
@@ -147,6 +169,8 @@ def replace(
     Raises:
         UnsupportedTypeError: if a column cannot be stored.
         IcebergError: if the layout does not fit the columns.
+        TableGoneError: if the table's metadata cannot be read.
+        WriteError: if files cannot be written.
         CommitConflictError: if somebody else was always faster.
         duckdb.Error: if the query fails.
     """
@@ -160,9 +184,9 @@ def replace(
                 transaction = creation(catalog, name, columns, layout)
                 before = Files((), {}, is_plain=True)
             else:
+                table, before = _planned(catalog, name)
                 transaction = table.transaction()
                 reshape(transaction, columns, layout)
-                before = files_of(table)
             written = draft.write(transaction, source, required=layout.required)
             change = Change(
                 added=written.files,
@@ -222,9 +246,9 @@ def append(
         branch: The branch that is written to.
 
     Raises:
-        NoSuchTableError: if there is no such table.
-        TableGoneError: if its metadata is gone or cannot be read.
+        TableGoneError: if there is no such table, or its metadata cannot be read.
         IcebergError: if the query has a column that the table has not, or there is no such branch.
+        WriteError: if files cannot be written.
         CommitConflictError: if somebody else was always faster.
         duckdb.Error: if the query fails.
     """
@@ -286,8 +310,7 @@ def overwrite_partitions(
     with Draft(connection) as draft:
 
         def attempt(number: int) -> Committed:
-            table = _loaded(catalog, name)
-            files = files_of_branch(table, branch)
+            table, files = _planned(catalog, name, branch)
             spec_id = table.spec().spec_id
             if any(file.spec_id != spec_id for file in files.data):
                 raise IcebergError(
@@ -296,9 +319,17 @@ def overwrite_partitions(
                     "write it anew as a whole once (dbt: --full-refresh)",
                 )
             transaction = table.transaction()
-            written = draft.write(transaction, aligned_query(query, columns, table.schema()))
+            schema = table.schema()
+            source = aligned_query(
+                query, columns, schema, column_types(table.properties, schema)
+            ) + order_by(sort_columns(table.metadata))
+            written = draft.write(transaction, source)
             partitions = {file.partition for file in written.files}
-            gone = {file.file_path for file in files.data if file.partition in partitions}
+            gone = {
+                file.file_path
+                for file in files.data
+                if file.partition in partitions or table.spec().is_unpartitioned()
+            }
             change = Change(added=written.files, is_removed=_named(gone) if gone else None)
             return draft.commit(transaction, change, number, branch=branch)
 
@@ -326,8 +357,7 @@ def rewrite(
         branch: The branch that is written to.
 
     Raises:
-        NoSuchTableError: if there is no such table.
-        TableGoneError: if its metadata is gone or cannot be read.
+        TableGoneError: if there is no such table, or its metadata cannot be read.
         IcebergError: if there is no such branch.
         CommitConflictError: if somebody else was always faster.
         duckdb.Error: if a query fails.
@@ -335,9 +365,8 @@ def rewrite(
     with Draft(connection) as draft:
 
         def attempt(number: int) -> Committed:
-            table = _loaded(catalog, name)
+            table, files = _planned(catalog, name, branch)
             draft.reach(table)
-            files = files_of_branch(table, branch)
             transaction = table.transaction()
             rows = plan(table)
             if rows.columns is not None:

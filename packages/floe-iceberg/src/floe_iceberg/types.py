@@ -59,6 +59,9 @@ _STORED_AS: Mapping[str, str] = {
 }
 """What holds every value that it is given exactly, or fails to take it."""
 
+_LOSSY = ("HUGEINT", "TIMESTAMP_NS", "INTERVAL")
+"""Types of which not every value fits what is stored; they may be within a nested type."""
+
 _ICEBERG: Mapping[str, iceberg.PrimitiveType] = {
     "INTEGER": iceberg.IntegerType(),
     "BIGINT": iceberg.LongType(),
@@ -96,6 +99,11 @@ class StoredType:
     def is_same(self) -> bool:
         """Whether values are stored as they are."""
         return self.duckdb == self.stored
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether some values do not fit what is stored, so that each has to be looked at."""
+        return not self.is_same and any(name in self.duckdb for name in _LOSSY)
 
 
 def stored_type(column: str, duckdb_type: DuckDBPyType) -> StoredType:
@@ -137,24 +145,52 @@ def parse_types(columns: Mapping[str, str]) -> dict[str, StoredType]:
 
 def to_stored(column: str, stored: StoredType) -> str:
     """SQL of what is written for a column; it fails where a value cannot be stored exactly."""
+    return _stored(identifier(column), column, stored)
+
+
+def to_stored_as(column: str, given: StoredType, wanted: StoredType) -> str:
+    """SQL of what is written for a column that a table has with another type.
+
+    It fails, with the name of the column, where a value does not fit.
+    """
     name = identifier(column)
-    if stored.is_same:
-        return name
-    cast = f"CAST({name} AS {stored.stored})"
-    if stored.duckdb == "TIMESTAMP_NS":
-        problem = literal(
-            f"column {column} holds nanoseconds, which Iceberg's timestamp does not: "
-            "round it with date_trunc('microseconds', ...)"
-        )
-        return f"CASE WHEN epoch_ns({name}) % 1000 <> 0 THEN error({problem}) ELSE {cast} END"
-    if stored.duckdb in {"HUGEINT", "UHUGEINT"}:
-        problem = literal(
-            f"column {column} holds a number of more than 38 digits, which Iceberg's decimal does "
-            "not: cast it to DOUBLE or VARCHAR"
-        )
+    if given.duckdb == wanted.duckdb or (wanted.is_same and given.stored == wanted.stored):
+        return to_stored(column, given)
+    if _is_nested(given.iceberg) or _is_nested(wanted.iceberg):
+        cast = f"CAST({name} AS {wanted.duckdb})"  # TRY_CAST would make nulls of the parts
+    else:
+        problem = literal(f"column {column} holds a value that is no {wanted.duckdb}")
         failure = f"CASE WHEN {name} IS NOT NULL THEN error({problem}) END"
-        return f"COALESCE(TRY_CAST({name} AS {stored.stored}), {failure})"
-    return cast
+        cast = f"COALESCE(TRY_CAST({name} AS {wanted.duckdb}), {failure})"
+    return _stored(cast, column, wanted)
+
+
+def _stored(value: str, column: str, stored: StoredType) -> str:
+    if stored.is_same:
+        return value
+    if not stored.is_lossy:
+        return f"CAST({value} AS {stored.stored})"
+    problem = literal(
+        f"column {column} holds a value that does not fit {stored.stored}, "
+        f"as which an Iceberg table stores {stored.duckdb}: {_help(stored)}"
+    )
+    cast = f"TRY_CAST({value} AS {stored.stored})"
+    if stored.duckdb in {"HUGEINT", "UHUGEINT"}:
+        return f"COALESCE({cast}, CASE WHEN {value} IS NOT NULL THEN error({problem}) END)"
+    same = f"{value} IS NOT DISTINCT FROM TRY_CAST({cast} AS {stored.duckdb})"
+    return f"CASE WHEN {same} THEN {cast} ELSE error({problem}) END"
+
+
+def _help(stored: StoredType) -> str:
+    if "HUGEINT" in stored.duckdb:
+        return "numbers of more than 38 digits have to be cast to DOUBLE or VARCHAR"
+    if "INTERVAL" in stored.duckdb:
+        return "an interval of more than 2562047787 hours has to be written in days or months"
+    return "round it with date_trunc('microseconds', ...), or cast it to TIMESTAMP"
+
+
+def _is_nested(field_type: iceberg.IcebergType) -> bool:
+    return not isinstance(field_type, iceberg.PrimitiveType)
 
 
 def to_duckdb(column: str, duckdb_type: str | None) -> str:
@@ -252,7 +288,7 @@ class _Mapper:
         self._column = column
         self._ids = count(1_000_000)
 
-    def stored(self, duckdb_type: DuckDBPyType, *, is_nested: bool = False) -> StoredType:
+    def stored(self, duckdb_type: DuckDBPyType) -> StoredType:
         kind, name = str(duckdb_type.id), str(duckdb_type)
         if kind in {"list", "array"}:
             return self._list(duckdb_type, name)
@@ -267,8 +303,6 @@ class _Mapper:
             return StoredType(name, "VARCHAR", iceberg.StringType())
         if kind in _SAME:
             return StoredType(name, name, _SAME[kind])
-        if is_nested and kind == "timestamp_ns":
-            raise self._refuse(name, "cast it to TIMESTAMP")
         if kind in _STORED_AS:
             return StoredType(name, _STORED_AS[kind], _ICEBERG[_STORED_AS[kind]])
         raise self._refuse(name, _REFUSED.get(kind, "cast it to VARCHAR"))
@@ -277,7 +311,7 @@ class _Mapper:
         return UnsupportedTypeError(self._column, name, help)
 
     def _list(self, duckdb_type: DuckDBPyType, name: str) -> StoredType:
-        element = self.stored(_parts(duckdb_type)["child"], is_nested=True)
+        element = self.stored(_parts(duckdb_type)["child"])
         return StoredType(
             name,
             f"{element.stored}[]",
@@ -285,10 +319,7 @@ class _Mapper:
         )
 
     def _struct(self, duckdb_type: DuckDBPyType, name: str) -> StoredType:
-        members = [
-            (member, self.stored(kind, is_nested=True))
-            for member, kind in _parts(duckdb_type).items()
-        ]
+        members = [(member, self.stored(kind)) for member, kind in _parts(duckdb_type).items()]
         fields = [
             iceberg.NestedField(next(self._ids), member, stored.iceberg, required=False)
             for member, stored in members
@@ -299,8 +330,8 @@ class _Mapper:
 
     def _map(self, duckdb_type: DuckDBPyType, name: str) -> StoredType:
         parts = _parts(duckdb_type)
-        key = self.stored(parts["key"], is_nested=True)
-        value = self.stored(parts["value"], is_nested=True)
+        key = self.stored(parts["key"])
+        value = self.stored(parts["value"])
         kind = iceberg.MapType(
             next(self._ids), key.iceberg, next(self._ids), value.iceberg, value_required=False
         )
