@@ -64,12 +64,14 @@ class Rows:
         change: Is given the name of a temporary table with the matched rows, and leaves in it the
             rows that are to take their place. None drops them.
         columns: How the columns are stored that the table is to have; None leaves them alone.
+        replaces_all: Whether every row of the table leaves.
     """
 
     added: str | None = None
     matched: str | None = None
     change: Callable[[str], None] | None = None
     columns: Mapping[str, StoredType] | None = None
+    replaces_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,10 @@ class Rewriting:
 
     def removal(self) -> Removal:
         """Decide how the matched rows leave, and which small files go with them."""
+        if self._rows.replaces_all:
+            deletes = (file for found in self._files.deletes.values() for file in found)
+            gone = {file.file_path for file in (*self._files.data, *deletes)}
+            return Removal((), (), frozenset(gone))
         touched = self._touched()
         much = sum(file.file_size_in_bytes for file, _ in touched) > _MUCH_BYTES
         spec_id = self._transaction.table_metadata.default_spec_id

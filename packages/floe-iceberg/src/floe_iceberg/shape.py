@@ -40,7 +40,7 @@ from floe_iceberg.types import (
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from pyiceberg.catalog import Catalog
-    from pyiceberg.table import Transaction
+    from pyiceberg.table import Table, Transaction
     from pyiceberg.table.metadata import TableMetadata
 
 Identifier = tuple[str, ...]
@@ -519,3 +519,21 @@ def document(transaction: Transaction, docs: Mapping[str, str]) -> None:
         with transaction.update_schema() as update:
             for name, doc in changed.items():
                 update.update_column((name,), doc=doc)
+
+
+def document_table(table: Table, comment: str | None, docs: Mapping[str, str]) -> bool:
+    """Describe a table and its columns; says whether anything had to change."""
+    known = {field_.name: field_.doc or "" for field_ in table.schema().fields}
+    has_docs = all(known.get(name, doc) == doc for name, doc in docs.items())
+    if has_docs and (comment is None or table.properties.get("comment", "") == comment):
+        return False
+    with table.transaction() as transaction:
+        document(transaction, docs)
+        if comment is not None:
+            transaction.set_properties({"comment": comment})
+    return True
+
+
+def columns_of(schema: Schema) -> Iterable[tuple[str, str]]:
+    """Name and DuckDB type of each column, as it is stored."""
+    return ((field_.name, duckdb_name(field_.field_type)) for field_ in schema.fields)

@@ -1,0 +1,77 @@
+"""The profile: what dbt-duckdb's has, and the Iceberg catalogs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dbt_common.exceptions import DbtRuntimeError
+
+from dbt.adapters.duckdb.credentials import DuckDBCredentials
+
+DEFAULT_CATALOG = "default"
+
+
+@dataclass
+class IcebergCredentials(DuckDBCredentials):
+    """An output of type `duckdb_iceberg` in profiles.yml.
+
+    Attributes:
+        catalog: PyIceberg's properties of the catalog that tables go to, such as `type`, `uri` and
+            `warehouse`; or the name of a catalog in PyIceberg's own configuration.
+        catalogs: Further catalogs by name. One is used where a model or source has its name as
+            `database`.
+        tables: Where tables are whose dbt name (`schema.identifier`) is not their Iceberg name:
+            `catalog`, `namespace`.
+        table_properties: Iceberg table properties of every table, unless a model sets its own.
+    """
+
+    catalog: dict[str, Any] | str | None = None
+    catalogs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tables: dict[str, dict[str, str]] = field(default_factory=dict)
+    table_properties: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.catalog is None:
+            raise DbtRuntimeError(
+                "A profile of type duckdb_iceberg needs `catalog`, the properties of its Iceberg "
+                "catalog. A local one is:\n"
+                "  catalog:\n"
+                "    type: sql\n"
+                "    uri: sqlite:////absolute/path/catalog.db\n"
+                "    warehouse: file:///absolute/path/warehouse"
+            )
+        if self.is_motherduck or self.remote:
+            raise DbtRuntimeError("duckdb_iceberg runs DuckDB in dbt's own process only")
+        for name in self.catalogs:
+            if name.lower() in {self.database.lower(), "temp", "system", DEFAULT_CATALOG}:
+                raise DbtRuntimeError(f"`catalogs` cannot have an entry named {name}: it is taken")
+        # Each statement commits by itself: a view of an Iceberg table that another thread has
+        # just renewed is seen at once, and what is atomic is Iceberg's own commit.
+        self.disable_transactions = True
+
+    @property
+    def type(self) -> str:
+        """The adapter's type."""
+        return "duckdb_iceberg"
+
+    @property
+    def unique_field(self) -> str:
+        """What dbt hashes to count adapters; nothing of the catalog is in it."""
+        return self.path + self.external_root
+
+    def properties(self, catalog: str) -> dict[str, str]:
+        """PyIceberg's properties of a catalog.
+
+        Args:
+            catalog: Its name; `default` for the one that tables go to.
+        """
+        found = self.catalog if catalog == DEFAULT_CATALOG else self.catalogs[catalog]
+        if isinstance(found, str):
+            return {}
+        return {str(key): _text(value) for key, value in (found or {}).items()}
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

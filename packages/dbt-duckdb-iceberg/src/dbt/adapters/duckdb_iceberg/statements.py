@@ -1,0 +1,165 @@
+"""What SQL text names, found without binding it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import duckdb
+
+Chain = tuple[str, ...]
+"""Names with dots between them, as in `schema.table`, unquoted."""
+
+_KEYWORD = duckdb.token_type.keyword
+_IDENTIFIER = duckdb.token_type.identifier
+_NAMES = {_KEYWORD, _IDENTIFIER}
+_WORD = re.compile(r"[^\W\d][\w$]*")
+_SKIPPED = {"table", "view", "only", "if", "exists", "not", "or", "replace", "into", "from"}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word of a statement.
+
+    Attributes:
+        text: The word; a quoted name without its quotes.
+        kind: DuckDB's kind of token.
+        is_quoted: Whether it was quoted.
+    """
+
+    text: str
+    kind: object
+    is_quoted: bool = False
+
+    @property
+    def word(self) -> str:
+        """The word in lower case; empty for a quoted name."""
+        return "" if self.is_quoted else self.text.lower()
+
+
+def tokens(sql: str) -> list[Token]:
+    """Divide SQL into words; comments and white space are left out."""
+    raw = sql.encode()
+    found = duckdb.tokenize(sql)
+    ends = [start for start, _ in found[1:]] + [len(raw)]
+    made = []
+    for (start, kind), end in zip(found, ends, strict=True):
+        text = raw[start:end].decode()
+        if kind in _NAMES and text.startswith('"'):
+            name = _quoted(text)
+            made.append(Token(name, _IDENTIFIER, is_quoted=True))
+        elif kind in _NAMES:
+            word = _WORD.match(text)
+            made.append(Token(word[0] if word else text.strip(), kind))
+        else:
+            made.append(Token(text[:1] if kind == duckdb.token_type.operator else text, kind))
+    return made
+
+
+def _quoted(text: str) -> str:
+    end = 1
+    while end < len(text):
+        if text[end] == '"':
+            if text[end : end + 2] != '""':
+                break
+            end += 1
+        end += 1
+    return text[1:end].replace('""', '"')
+
+
+def chains(sql: str) -> set[Chain]:
+    """Every chain of names in SQL: tables, and much else that is none."""
+    return set(_chains(tokens(sql)))
+
+
+def _chains(words: list[Token]) -> Iterator[Chain]:
+    chain: list[str] = []
+    is_joined = False
+    for token in words:
+        if token.kind in _NAMES:
+            if not is_joined and chain:
+                yield tuple(chain)
+                chain = []
+            chain.append(token.text)
+            is_joined = False
+        elif token.text == "." and chain:
+            is_joined = True
+        else:
+            if chain:
+                yield tuple(chain)
+            chain, is_joined = [], False
+    if chain:
+        yield tuple(chain)
+
+
+def candidates(sql: str) -> set[Chain]:
+    """Chains that may name a table: each with at most three parts, and each part of longer ones."""
+    found: set[Chain] = set()
+    for chain in chains(sql):
+        found.add(chain[:3])
+        found.update(pairwise(chain))
+        found.add(chain[:1])
+    return found
+
+
+_CHANGING = {"insert", "update", "delete", "merge", "truncate", "copy", "alter", "drop"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A statement that changes a table.
+
+    Attributes:
+        sql: The statement.
+        verb: `insert`, `update`, `delete`, `merge`, `truncate`, `copy`, `alter` or `drop`; `select`
+            for every other statement.
+        target: The table that it changes; None where there is none.
+    """
+
+    sql: str
+    verb: str
+    target: Chain | None
+
+    def mentions(self, name: str) -> int:
+        """How often a name is in the statement."""
+        return sum(token.text.lower() == name.lower() for token in tokens(self.sql))
+
+
+def changes(sql: str) -> list[Change] | None:
+    """Divide SQL into statements, and say which of them change a table.
+
+    Gives None where no word of it does, or where DuckDB cannot divide it.
+    """
+    words = {token.word for token in tokens(sql)}
+    if not words & _CHANGING:
+        return None
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error:
+        return None
+    return [_change(statement.query) for statement in statements]
+
+
+def _change(sql: str) -> Change:
+    words = tokens(sql)
+    depth = 0
+    for position, token in enumerate(words):
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if depth == 0 and token.word in _CHANGING | {"select"}:
+            break
+    else:
+        return Change(sql, "select", None)
+    rest = words[position + 1 :]
+    while rest and rest[0].word in _SKIPPED:
+        rest = rest[1:]
+    target = next(_chains(rest), None) if rest and rest[0].kind in _NAMES else None
+    is_read = token.word == "copy" and not _copies_from(rest, target)
+    if token.word == "select" or is_read:
+        return Change(sql, "select", None)
+    return Change(sql, token.word, target)
+
+
+def _copies_from(rest: list[Token], target: Chain | None) -> bool:
+    return target is not None and any(word.word == "from" for word in rest[: 2 * len(target)])
