@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from typing_extensions import TypeIs, get_protocol_members
 
@@ -36,6 +36,9 @@ from floe_core.schemas.floe import Transform
 from floe_core.schemas.observability import Tracing
 from floe_core.schemas.platform import CatalogProfile, ComputeProfile, StorageProfile
 from floe_core.schemas.secret import SecretRef
+
+if TYPE_CHECKING:
+    from floe_core.lake import Lake
 
 __all__ = [
     "AssetInspection",
@@ -332,6 +335,7 @@ class ComputeTarget(Protocol):
             adapter = "duckdb"
             distribution = "dbt-duckdb"
             properties = {"folder": Property(str, "Folder of the database.", is_required=True)}
+            stores_in_lake = False
 
             def is_installed(self):
                 return importlib.util.find_spec("dbt.adapters.duckdb") is not None
@@ -343,7 +347,7 @@ class ComputeTarget(Protocol):
                 folder = move(compute.properties["folder"])
                 return compute.model_copy(update={"properties": {"folder": folder}})
 
-            def output(self, compute, environment):
+            def output(self, compute, environment, lake=None):
                 root = "{{ env_var('FLOE_PROJECT_DIR') }}"
                 path = f"{root}/{compute.properties['folder']}/{environment}.duckdb"
                 return {"type": self.adapter, "path": path, "schema": "main", "threads": 1}
@@ -351,7 +355,7 @@ class ComputeTarget(Protocol):
             def secrets(self, compute):
                 return {}
 
-            def query(self, compute, environment, root, secrets, sql, limit):
+            def query(self, compute, environment, root, secrets, sql, limit, lake=None):
                 with duckdb.connect(self._file(compute, environment, root), read_only=True) as db:
                     rows = db.execute(sql).fetchmany(1000 if limit is None else limit)
                     names = tuple(column[0] for column in db.description)
@@ -359,7 +363,7 @@ class ComputeTarget(Protocol):
                     return QueryResult(names, types, rows)
 
             @contextmanager
-            def connect(self, compute, environment, root, secrets):
+            def connect(self, compute, environment, root, secrets, lake=None):
                 with duckdb.connect(self._file(compute, environment, root)) as db:
                     db.begin()
                     yield db
@@ -377,6 +381,10 @@ class ComputeTarget(Protocol):
 
     properties: Mapping[str, Property]
     """Connection properties that a user may write."""
+
+    stores_in_lake: bool
+    """Whether what dbt builds goes to the Iceberg catalogs of the platform, where it has any. If
+    not, `lake` is always None below."""
 
     def is_installed(self) -> bool:
         """Whether the adapter can be imported here; does not import it."""
@@ -398,7 +406,9 @@ class ComputeTarget(Protocol):
         """
         ...
 
-    def output(self, compute: ComputeProfile, environment: str) -> dict[str, Any]:
+    def output(
+        self, compute: ComputeProfile, environment: str, lake: Lake | None = None
+    ) -> dict[str, Any]:
         """Build the output of profiles.yml; secrets appear as `env_var(...)` only.
 
         Relative paths are written below `{{ env_var('FLOE_PROJECT_DIR') }}`.
@@ -406,7 +416,10 @@ class ComputeTarget(Protocol):
         ...
 
     def secrets(self, compute: ComputeProfile) -> Mapping[str, SecretRef]:
-        """Map each environment variable that `output` refers to to the secret it holds."""
+        """Map each environment variable that `output` refers to to the secret it holds.
+
+        Those of the lake are no concern of it.
+        """
         ...
 
     def query(
@@ -417,6 +430,7 @@ class ComputeTarget(Protocol):
         secrets: Mapping[str, str],
         sql: str,
         limit: int | None,
+        lake: Lake | None = None,
     ) -> QueryResult:
         """Run one read-only statement.
 
@@ -424,7 +438,8 @@ class ComputeTarget(Protocol):
             compute: The resolved compute profile.
             environment: Name of the environment.
             root: Absolute project root.
-            secrets: Values by the names that `secrets` gave.
+            secrets: Values by the names that `secrets` gave, and those of the lake.
+            lake: Where the product's tables live.
             sql: The statement.
             limit: Most rows to fetch; None for all.
 
@@ -440,6 +455,7 @@ class ComputeTarget(Protocol):
         environment: str,
         root: Path,
         secrets: Mapping[str, str],
+        lake: Lake | None = None,
     ) -> AbstractContextManager[Any]:
         """Open a connection that may write, for transforms that are not dbt's.
 

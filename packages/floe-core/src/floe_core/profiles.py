@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from floe_core.environment_variables import FLOE_PROJECT_DIR
 from floe_core.layout import write_if_changed
 from floe_core.plugins import ComputeTarget
 from floe_core.schemas.platform import ComputeProfile
 
+if TYPE_CHECKING:
+    from floe_core.lake import Lake
+
 FILE = "profiles.yml"
 PROFILE = "floe"
 """Name of the one profile; dbt is always called with it."""
+PROJECT_DIR = f"{{{{ env_var('{FLOE_PROJECT_DIR}') }}}}"
+"""What stands for the project root in profiles.yml."""
+
 _HEADER = "# Written by `floe compile`; changes are overwritten.\n"
 
 
@@ -26,7 +33,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 def build(
-    target: ComputeTarget, compute: ComputeProfile, environment: str, names: Iterable[str]
+    target: ComputeTarget,
+    compute: ComputeProfile,
+    environment: str,
+    names: Iterable[str],
+    lake: Lake | None,
 ) -> dict[str, Any]:
     """Content of profiles.yml: one output per dbt target name, all of them the same engine.
 
@@ -35,8 +46,9 @@ def build(
         compute: The compute profile.
         environment: Name of the environment, which is the default target.
         names: Further dbt target names.
+        lake: Where the product's tables live.
     """
-    output = target.output(compute, environment)
+    output = target.output(compute, environment, lake if target.stores_in_lake else None)
     outputs = dict.fromkeys(sorted({*names, environment}), output)
     return {PROFILE: {"target": environment, "outputs": outputs}}
 

@@ -13,6 +13,8 @@ from floe_core.errors import (
     SecretNotFoundError,
     ServiceUnavailableError,
 )
+from floe_core.index_file import load_index
+from floe_core.lake import Lake, lake_of, with_tables
 from floe_core.layout import Layout
 from floe_core.plugins import ComputeTarget
 from floe_core.schemas.artifacts import CompiledArtifacts, CompiledPlugins
@@ -62,7 +64,37 @@ def secret_refs(artifacts: CompiledArtifacts) -> Mapping[str, SecretRef]:
         ArtifactsError: if the engine's plugin is not installed.
     """
     target, profile = compute_target(artifacts)
-    return target.secrets(profile)
+    lake = product_lake(artifacts)
+    return {**target.secrets(profile), **(lake.secrets() if lake is not None else {})}
+
+
+def product_lake(artifacts: CompiledArtifacts) -> Lake | None:
+    """The Iceberg catalogs of the product; None where its engine keeps tables by itself.
+
+    Raises:
+        ArtifactsError: if the engine's plugin is not installed.
+    """
+    target, _ = compute_target(artifacts)
+    profiles = artifacts.profiles
+    if profiles is None or not target.stores_in_lake:
+        return None
+    return lake_of(profiles, profiles.others, artifacts.layers, artifacts.environment)
+
+
+def product_tables(artifacts: CompiledArtifacts, root: Path) -> Lake | None:
+    """The Iceberg catalogs of the product, with the tables that layers place.
+
+    They are known where `floe compile`, or a parse here, has left an index.
+
+    Raises:
+        ArtifactsError: if the engine's plugin is not installed.
+    """
+    lake = product_lake(artifacts)
+    try:
+        indexes = load_index(Layout(root).index(artifacts.environment).read_bytes())
+    except (OSError, ValueError):
+        return lake
+    return with_tables(lake, artifacts, indexes) if lake is not None else None
 
 
 def compute_profile(artifacts: CompiledArtifacts) -> ComputeProfile:

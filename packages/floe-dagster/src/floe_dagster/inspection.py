@@ -10,10 +10,16 @@ from floe_core import plugins, profiles
 from floe_core.errors import ArtifactsError
 from floe_core.index import ProjectIndex
 from floe_core.index_file import dump_index, load_index
+from floe_core.lake import Lake
 from floe_core.layout import Layout, write_atomic
 from floe_core.plugins import InspectRequest, LocatedTransform
 from floe_core.schemas.artifacts import CompiledArtifacts, CompiledTransform
-from floe_dagster.connection import compute_target, secrets_or_placeholders
+from floe_dagster.connection import (
+    compute_target,
+    product_lake,
+    product_tables,
+    secrets_or_placeholders,
+)
 
 Grouped = Mapping[tuple[str, str], Sequence[CompiledTransform]]
 """Transforms by the folder of their dbt project and the name of their dbt target."""
@@ -42,6 +48,7 @@ def load_indexes(
     parsed = _parse(artifacts, root, grouped, cached)
     if parsed != found:
         write_atomic(path, dump_index(parsed))
+    _write_profiles(artifacts, root, grouped, product_tables(artifacts, root))
     return parsed
 
 
@@ -51,7 +58,7 @@ def _parse(
     grouped: Grouped,
     cached: Mapping[tuple[str, str], ProjectIndex],
 ) -> tuple[ProjectIndex, ...]:
-    content = _profiles(artifacts, root, [target for _, target in grouped])
+    content = _write_profiles(artifacts, root, grouped, product_lake(artifacts))
     return tuple(
         _inspect(artifacts, root, key, transforms, content, cached.get(key))
         for key, transforms in grouped.items()
@@ -98,8 +105,8 @@ def _inspect(
     return inspection.index
 
 
-def _profiles(
-    artifacts: CompiledArtifacts, root: Path, targets: Sequence[str]
+def _write_profiles(
+    artifacts: CompiledArtifacts, root: Path, grouped: Grouped, lake: Lake | None
 ) -> Mapping[str, Any]:
     """Content of profiles.yml; it is written here, since `floe compile` has not done so."""
     target, compute = compute_target(artifacts)
@@ -109,7 +116,8 @@ def _profiles(
         raise ArtifactsError(
             f"the artifacts cannot be run: `{field}` {findings[0].message}", help=findings[0].help
         )
-    content = profiles.build(target, compute, artifacts.environment, targets)
+    targets = [name for _, name in grouped]
+    content = profiles.build(target, compute, artifacts.environment, targets, lake)
     Layout(root).prepare()
     profiles.write(Layout(root).profiles_dir(artifacts.environment), content)
     return content

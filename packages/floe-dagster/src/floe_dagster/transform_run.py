@@ -24,7 +24,7 @@ from floe_core.masking import mask_values
 from floe_core.plugins import TransformExecutor
 from floe_core.schemas.artifacts import CompiledArtifacts, CompiledTransform
 from floe_core.schemas.base import JsonValue
-from floe_dagster.connection import compute_target
+from floe_dagster.connection import compute_target, product_tables
 from floe_dagster.units import Unit
 from floe_dbt.engine import BuildResult, Listener, NodeFinished, NodeStarted, NodeStatus
 
@@ -123,9 +123,10 @@ class TransformRun:
                 if not opened:
                     target, compute = compute_target(self.artifacts)
                     environment = self.artifacts.environment
+                    lake = product_tables(self.artifacts, self.root)
                     opened.append(
                         stack.enter_context(
-                            target.connect(compute, environment, self.root, self.secrets)
+                            target.connect(compute, environment, self.root, self.secrets, lake)
                         )
                     )
                 return opened[0]

@@ -51,6 +51,11 @@ class Files:
     is_plain: bool
 
     @property
+    def is_read_as_parquet(self) -> bool:
+        """Whether DuckDB's Parquet reader gives the rows; else its iceberg extension does."""
+        return not self.data or self.is_plain
+
+    @property
     def bytes(self) -> int:
         """Bytes of the data files."""
         return sum(file.file_size_in_bytes for file in self.data)
@@ -109,7 +114,7 @@ def scan_sql(table: Table, files: Files | None = None, snapshot_id: int | None =
     schema = _schema(table, snapshot_id)
     kept = column_types(table.properties, schema)
     columns = ", ".join(to_duckdb(field.name, kept.get(field.name)) for field in schema.fields)
-    if files.data and not files.is_plain:
+    if not files.is_read_as_parquet:
         return f"SELECT {columns} FROM {_iceberg_scan(table, snapshot_id)}"
     whole = [file for file in files.data if file.file_path not in files.deletes]
     thinned = [file for file in files.data if file.file_path in files.deletes]

@@ -12,6 +12,7 @@ from floe_core.plugins import ComputeProfile, Finding, Property, QueryResult, Se
 if TYPE_CHECKING:
     import duckdb
 
+    from floe_core.lake import Lake
     from floe_core.plugins import ComputeTarget
 
 TOKEN = "DBT_ENV_SECRET_FLOE_TOKEN"
@@ -26,6 +27,8 @@ class DuckDBFolder:
         "folder": Property(str, "Folder of the databases.", is_required=True),
         "token": Property(SecretRef, "Secret that `getvariable('token')` gives to transforms."),
     }
+
+    stores_in_lake = False
 
     def is_installed(self) -> bool:
         """Whether there is the adapter."""
@@ -43,7 +46,9 @@ class DuckDBFolder:
         properties = {**compute.properties, "folder": move(str(compute.properties["folder"]))}
         return compute.model_copy(update={"properties": properties})
 
-    def output(self, compute: ComputeProfile, environment: str) -> dict[str, Any]:
+    def output(
+        self, compute: ComputeProfile, environment: str, lake: "Lake | None" = None
+    ) -> dict[str, Any]:
         """The output of profiles.yml."""
         folder = compute.properties["folder"]
         path = f"{{{{ env_var('FLOE_PROJECT_DIR') }}}}/{folder}/{environment}.duckdb"
@@ -62,6 +67,7 @@ class DuckDBFolder:
         secrets: Mapping[str, str],
         sql: str,
         limit: int | None,
+        lake: "Lake | None" = None,
     ) -> QueryResult:
         """Run one statement on the file, opened for reading only."""
         import duckdb
@@ -86,6 +92,7 @@ class DuckDBFolder:
         environment: str,
         root: Path,
         secrets: Mapping[str, str],
+        lake: "Lake | None" = None,
     ) -> Iterator["duckdb.DuckDBPyConnection"]:
         """Open the file to write to it, in one transaction."""
         file = _file(compute, environment, root)

@@ -58,7 +58,7 @@ def command(
     from floe_cli.freshness import current_artifacts
     from floe_core.errors import UsageError
     from floe_core.secrets import remembered
-    from floe_dagster.connection import compute_target, resolve_secrets
+    from floe_dagster.connection import compute_target, product_tables, resolve_secrets
 
     if (sql is None) == (file is None):
         raise UsageError("give one statement, or `--file`", help='floe query "select 1"')
@@ -70,5 +70,6 @@ def command(
         secrets = resolve_secrets(what)
     most = None if limit == 0 or out.format == "csv" else limit
     ask = None if most is None else most + 1
-    result = target.query(compute, what.environment, root, secrets, statement, ask)
+    lake = product_tables(what, root)
+    result = target.query(compute, what.environment, root, secrets, statement, ask, lake)
     print_rows(out, result, most)

@@ -162,8 +162,9 @@ def connection(resolved: Resolved) -> Check:
     root = resolved.loaded.request.root
     backends = secret_backends(resolved.platform.security)
     try:
-        values = secrets.resolve(resolved.target.secrets(compute), backends)
-        resolved.target.query(compute, resolved.environment, root, values, "select 1", 1)
+        values = secrets.resolve(resolved.secrets, backends)
+        lake = resolved.lake
+        resolved.target.query(compute, resolved.environment, root, values, "select 1", 1, lake)
     except QueryError as problem:  # there is nothing to ask yet: no run has made the database
         return Check("warning", problem.message, problem.help)
     except FloeError as problem:
@@ -210,7 +211,7 @@ def references(product: Product, *, is_connecting: bool) -> Section | None:
         return None
     resolved = product.resolved
     backends = secret_backends(resolved.platform.security)
-    engine = set(resolved.target.secrets(resolved.profiles.compute.profile).values())
+    engine = set(resolved.secrets.values())
     others = set(_secrets_in(resolved.profiles)) - engine
     checks = [
         secret(ref, backends, is_needed=ref in engine, is_connecting=is_connecting)

@@ -14,7 +14,7 @@ from floe_core.compiler.enforce import Enforced
 from floe_core.compiler.governance import SpecFile
 from floe_core.compiler.inspect import Inspected, target_name
 from floe_core.compiler.plugins import secret_backends
-from floe_core.compiler.resolve import Resolved
+from floe_core.compiler.resolve import Resolved, other_profiles
 from floe_core.compiler.transforms import PlacedTransform
 from floe_core.diagnostics import FieldPath, Report
 from floe_core.environment_variables import SOURCE_DATE_EPOCH
@@ -31,7 +31,6 @@ from floe_core.schemas.artifacts import (
     Metadata,
     Observability,
     Orchestration,
-    OtherProfiles,
 )
 from floe_core.version import __version__
 
@@ -84,7 +83,9 @@ def build(enforced: Enforced, report: Report) -> Built:
         ),
         dbt_vars=dict(resolved.loaded.request.vars),
         identity=_identity(resolved),
-        profiles=resolved.profiles.model_copy(update={"others": _other_profiles(resolved)}),
+        profiles=resolved.profiles.model_copy(
+            update={"others": other_profiles(resolved.platform, resolved.floe.profiles)}
+        ),
         layers=resolved.platform.layers,
         governance=resolved.governance.governance,
         column_classifications={
@@ -221,17 +222,6 @@ def _identity(resolved: Resolved) -> Identity:
         environment=resolved.environment,
         environment_category=resolved.category,
     )
-
-
-def _other_profiles(resolved: Resolved) -> OtherProfiles | None:
-    """Every entry of the platform besides the product's own: layers and serving refer to them."""
-    platform, used = resolved.platform, resolved.floe.profiles
-    others = OtherProfiles(
-        storage={k: v for k, v in platform.storage.items() if k != used.storage},
-        catalogs={k: v for k, v in platform.catalogs.items() if k != used.catalog},
-        compute={k: v for k, v in platform.compute.items() if k != used.compute},
-    )
-    return others if others.storage or others.catalogs or others.compute else None
 
 
 def _observability(resolved: Resolved) -> Observability:

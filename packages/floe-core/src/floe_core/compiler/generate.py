@@ -9,9 +9,11 @@ from pathlib import Path
 from floe_core import profiles
 from floe_core.artifacts import NewerArtifactsWarning, dump_artifacts, load_artifacts
 from floe_core.compiler.build import Built
+from floe_core.compiler.inspect import build_profiles
 from floe_core.diagnostics import Report
 from floe_core.errors import ArtifactsError
 from floe_core.index_file import dump_index
+from floe_core.lake import with_tables
 from floe_core.layout import Layout, write_atomic, write_if_changed
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_core.schemas.json_schema import write_schemas
@@ -43,7 +45,11 @@ def generate(built: Built, report: Report) -> Compilation:
     resolved = inspected.resolved
     layout = Layout(resolved.loaded.request.root)
     layout.prepare()
-    profiles.write(layout.profiles_dir(resolved.environment), inspected.profiles)
+    lake = resolved.lake
+    if lake is not None:
+        lake = with_tables(lake, built.artifacts, inspected.indexes)
+    content = build_profiles(resolved, lake)
+    profiles.write(layout.profiles_dir(resolved.environment), content)
     write_if_changed(layout.index(resolved.environment), dump_index(inspected.indexes))
     previous = _previous(layout.artifacts)
     if previous is not None and previous.is_pulled:

@@ -15,6 +15,7 @@ from floe_core.compiler.transforms import PlacedTransform, overlap_diagnostic
 from floe_core.diagnostics import FieldPath, Report
 from floe_core.index import Node, ProjectIndex
 from floe_core.index_file import load_index
+from floe_core.lake import Lake
 from floe_core.layout import Layout
 from floe_core.plugins import Inspection, InspectRequest, ProjectExecutor
 
@@ -28,7 +29,6 @@ class Inspected:
         indexes: One index per project and dbt target, in the order of floe.yaml.
         claims: Unique ids of the nodes of each transform, sorted, by transform name; seeds and
             snapshots that come along are included.
-        profiles: Content of profiles.yml.
         parsed: Projects that dbt parsed afresh; the others had not changed.
         assets: Hash of the files of each transform that is one asset, by its name.
         job_nodes: Unique ids of the nodes that the selection of a job stands for, sorted, by the
@@ -38,7 +38,6 @@ class Inspected:
     resolved: Resolved
     indexes: tuple[ProjectIndex, ...]
     claims: Mapping[str, tuple[str, ...]]
-    profiles: Mapping[str, Any]
     parsed: tuple[str, ...]
     assets: Mapping[str, str] = field(default_factory=dict)
     job_nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -83,7 +82,6 @@ def inspect(resolved: Resolved, report: Report) -> Inspected | None:
         resolved,
         tuple(indexes),
         {name: tuple(sorted(nodes)) for name, nodes in claims.items()},
-        build_profiles(resolved),
         tuple(parsed),
         assets,
         job_nodes,
@@ -96,7 +94,7 @@ def inspect_requests(
     """What to ask about each project and dbt target, whom, and the transforms that are in it."""
     layout = Layout(resolved.loaded.request.root)
     layout.prepare()
-    content = build_profiles(resolved)
+    content = build_profiles(resolved, resolved.lake)
     cached = _cached_indexes(layout, resolved.environment)
     for (project, target), members in _units(resolved).items():
         executor = members[0].project
@@ -122,16 +120,16 @@ def target_name(transform: PlacedTransform, environment: str) -> str:
     return transform.spec.target or environment
 
 
-def build_profiles(resolved: Resolved) -> dict[str, Any]:
+def build_profiles(resolved: Resolved, lake: Lake | None) -> dict[str, Any]:
     """Content of profiles.yml, with the dbt target names of all transforms."""
     names = {target_name(transform, resolved.environment) for transform in resolved.transforms}
     compute = resolved.profiles.compute.profile
-    return profiles.build(resolved.target, compute, resolved.environment, names)
+    return profiles.build(resolved.target, compute, resolved.environment, names, lake)
 
 
 def _placeholders(resolved: Resolved) -> dict[str, str]:
     """Stand-ins for secrets: a parse needs the variables, not their values."""
-    return dict.fromkeys(resolved.target.secrets(resolved.profiles.compute.profile), "placeholder")
+    return dict.fromkeys(resolved.secrets, "placeholder")
 
 
 def _cached_indexes(layout: Layout, environment: str) -> dict[tuple[str, str], ProjectIndex]:

@@ -34,6 +34,7 @@ from floe_core.diagnostics import (
 from floe_core.entry_points import blamed
 from floe_core.environment_variables import FLOE_ENV
 from floe_core.errors import PluginError
+from floe_core.lake import Lake, lake_of
 from floe_core.plugins import (
     ComputeTarget,
 )
@@ -43,6 +44,7 @@ from floe_core.schemas.artifacts import (
     NamedCatalog,
     NamedCompute,
     NamedStorage,
+    OtherProfiles,
     Profiles,
 )
 from floe_core.schemas.floe import FloeSpec, ProfileReferences
@@ -53,6 +55,7 @@ from floe_core.schemas.platform import (
     PlatformSpec,
     StorageProfile,
 )
+from floe_core.schemas.secret import SecretRef
 from floe_core.source import Source
 
 PRODUCTION_NAMES = frozenset({"prod", "production"})
@@ -100,6 +103,30 @@ class Resolved:
     environment_origin: Origin
     built_in: frozenset[str]
     moved: Mapping[FieldPath, str]
+
+    @property
+    def lake(self) -> Lake | None:
+        """The product's Iceberg catalog, where its engine writes to one."""
+        if not self.target.stores_in_lake:
+            return None
+        others = other_profiles(self.platform, self.floe.profiles)
+        return lake_of(self.profiles, others, self.platform.layers, self.environment)
+
+    @property
+    def secrets(self) -> dict[str, SecretRef]:
+        """Secrets that the engine and its catalogs need, by environment variable."""
+        own = self.target.secrets(self.profiles.compute.profile)
+        return {**own, **(self.lake.secrets() if self.lake is not None else {})}
+
+
+def other_profiles(platform: PlatformSpec, used: ProfileReferences) -> OtherProfiles | None:
+    """Every entry of the platform besides the product's own: layers and serving refer to them."""
+    others = OtherProfiles(
+        storage={k: v for k, v in platform.storage.items() if k != used.storage},
+        catalogs={k: v for k, v in platform.catalogs.items() if k != used.catalog},
+        compute={k: v for k, v in platform.compute.items() if k != used.compute},
+    )
+    return others if others.storage or others.catalogs or others.compute else None
 
 
 def resolve(loaded: Loaded, report: Report) -> Resolved | None:

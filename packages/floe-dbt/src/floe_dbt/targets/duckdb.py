@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from floe_core import layout
 from floe_core.errors import QueryError, ServiceUnavailableError
+from floe_core.lake import OWN
 from floe_core.plugins import Finding, Property, QueryResult
 from floe_core.schemas.platform import ComputeProfile
 from floe_core.schemas.secret import SecretRef
@@ -18,7 +19,10 @@ from floe_dbt.targets.output import below_project, in_project, is_installed, mov
 if TYPE_CHECKING:
     import duckdb
 
+    from floe_core.lake import Lake
     from floe_core.plugins import ComputeTarget
+    from floe_iceberg.attachment import Attached
+    from floe_iceberg.connection import Reader
 
 THREADS = 4
 """dbt threads when the profile does not say: the same everywhere, so that compiles agree."""
@@ -69,6 +73,8 @@ class DuckDBTarget:
         ),
     }
 
+    stores_in_lake = True
+
     def is_installed(self) -> bool:
         """Whether the adapter can be imported here; does not import it."""
         return is_installed(self.distribution)
@@ -99,12 +105,14 @@ class DuckDBTarget:
         entries = [_moved_attachment(entry, move) for entry in attached]
         return placed.model_copy(update={"properties": {**placed.properties, "attach": entries}})
 
-    def output(self, compute: ComputeProfile, environment: str) -> dict[str, Any]:
-        """Build the output of profiles.yml."""
+    def output(
+        self, compute: ComputeProfile, environment: str, lake: Lake | None = None
+    ) -> dict[str, Any]:
+        """Build the output of profiles.yml: of `duckdb_iceberg` where there is a catalog."""
         given = dict(compute.properties)
         output: dict[str, Any] = {
-            "type": self.adapter,
-            "path": _path(compute, environment),
+            "type": self.adapter if lake is None else "duckdb_iceberg",
+            "path": _path(compute, environment, lake),
             "schema": "main",
             "threads": THREADS,
         }
@@ -116,7 +124,7 @@ class DuckDBTarget:
                 output[key] = below_project(value) if key in _PATHS else value
         if "attach" in output:
             output["attach"] = [_attachment(entry) for entry in output["attach"]]
-        return output
+        return output if lake is None else {**output, **_catalogs(lake)}
 
     def secrets(self, compute: ComputeProfile) -> Mapping[str, SecretRef]:
         """No secrets: DuckDB is a library, not a server."""
@@ -130,8 +138,11 @@ class DuckDBTarget:
         secrets: Mapping[str, str],
         sql: str,
         limit: int | None,
+        lake: Lake | None = None,
     ) -> QueryResult:
-        """Run one read-only statement against the database file.
+        """Run one read-only statement, against Iceberg tables or else the database file.
+
+        Iceberg tables can be read while a run writes.
 
         Raises:
             QueryError: if the statement is wrong or would write, or nothing has been built yet.
@@ -140,7 +151,9 @@ class DuckDBTarget:
         import duckdb
 
         _check_statement(sql)
-        path = Path(in_project(_path(compute, environment), root))
+        if lake is not None:
+            return _query_lake(compute, root, secrets, lake, sql, limit)
+        path = Path(in_project(_path(compute, environment, lake), root))
         if not path.is_file():
             raise QueryError(
                 f"nothing has been built in environment `{environment}` yet: "
@@ -160,10 +173,12 @@ class DuckDBTarget:
         environment: str,
         root: Path,
         secrets: Mapping[str, str],
+        lake: Lake | None = None,
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open the database file to write to it, in one transaction.
+        """Connect to write: to Iceberg tables, or else to the database file in one transaction.
 
         Names without a schema mean those of the profile's, which is created where it is not there.
+        An Iceberg table that is created or changed is committed when the block ends.
 
         Raises:
             ServiceUnavailableError: if another process has the file open.
@@ -171,7 +186,14 @@ class DuckDBTarget:
         """
         import duckdb
 
-        path = Path(in_project(_path(compute, environment), root))
+        if lake is not None:
+            from floe_iceberg.connection import writing
+
+            attached = _attached(compute, lake, root, secrets)
+            with _in_memory(compute, root) as memory, writing(memory, attached) as writer:
+                yield cast("duckdb.DuckDBPyConnection", writer)
+            return
+        path = Path(in_project(_path(compute, environment, lake), root))
         path.parent.mkdir(parents=True, exist_ok=True)
         schema = str(compute.properties.get("schema", "main"))
         with _connect(path, compute, root, is_read_only=False) as connection:
@@ -233,9 +255,84 @@ def _no_credentials() -> Finding:
     )
 
 
-def _path(compute: ComputeProfile, environment: str) -> str:
-    path = compute.properties.get("path", f".floe/data/{environment}/engine.duckdb")
-    return str(below_project(str(path)))
+def _path(compute: ComputeProfile, environment: str, lake: Lake | None) -> str:
+    """The database file; where tables are Iceberg's, it can be deleted at any time."""
+    folder = f".floe/data/{environment}" if lake is None else f".floe/{environment}"
+    return str(below_project(str(compute.properties.get("path", f"{folder}/engine.duckdb"))))
+
+
+def _catalogs(lake: Lake) -> dict[str, Any]:
+    """What an output of `duckdb_iceberg` has besides that of `duckdb`."""
+    catalogs = {key: lake.written_properties(key) for key in lake.catalogs}
+    tables = {name: _placed(lake, layer) for name, layer in sorted(lake.tables.items())}
+    output: dict[str, Any] = {"catalog": catalogs.pop(OWN)}
+    return {
+        **output,
+        **({"catalogs": catalogs} if catalogs else {}),
+        **({"tables": tables} if tables else {}),
+    }
+
+
+def _placed(lake: Lake, layer: str) -> dict[str, Any]:
+    properties = lake.table_properties(layer)
+    place: dict[str, Any] = {"catalog": lake.keys[layer], "namespace": lake.namespace(layer)}
+    return {**place, "properties": properties} if properties else place
+
+
+def _attached(
+    compute: ComputeProfile, lake: Lake, root: Path, secrets: Mapping[str, str]
+) -> Attached:
+    from floe_iceberg.attachment import Attached, Placement
+    from floe_iceberg.connection import MEMORY
+
+    catalogs = {key: lake.properties(key, root, secrets) for key in lake.catalogs}
+    tables = {
+        name: Placement(lake.keys[layer], lake.namespace(layer), lake.table_properties(layer))
+        for name, layer in lake.tables.items()
+    }
+    return Attached(catalogs, MEMORY, str(compute.properties.get("schema", "main")), tables)
+
+
+@contextmanager
+def _in_memory(compute: ComputeProfile, root: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB without a file, with the profile's extensions, databases and settings."""
+    import duckdb
+
+    options: Any = compute.properties.get("config_options") or {}
+    with duckdb.connect(config=options) as connection:
+        try:
+            for statement in _preparation(compute, root, is_read_only=True):
+                connection.execute(statement)
+        except duckdb.Error as problem:
+            raise QueryError(f"the database cannot be prepared: {problem}") from None
+        yield connection
+
+
+def _query_lake(
+    compute: ComputeProfile,
+    root: Path,
+    secrets: Mapping[str, str],
+    lake: Lake,
+    sql: str,
+    limit: int | None,
+) -> QueryResult:
+    import duckdb
+
+    from floe_iceberg.connection import Reader
+
+    with _in_memory(compute, root) as memory:
+        reader = Reader(memory, _attached(compute, lake, root, secrets))
+        try:
+            return _fetch(reader, sql, limit)
+        except duckdb.CatalogException as problem:
+            if reader.attachment.is_empty():
+                raise QueryError(
+                    f"nothing has been built in environment `{lake.environment}` yet",
+                    "run `floe run` first",
+                ) from None
+            raise QueryError(str(problem)) from None
+        except duckdb.Error as problem:
+            raise QueryError(str(problem)) from None
 
 
 def _settings(compute: ComputeProfile) -> dict[str, Any]:
@@ -394,7 +491,9 @@ def _use_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
         connection.execute(f"USE {_identifier(schema)}")
 
 
-def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, limit: int | None) -> QueryResult:
+def _fetch(
+    connection: duckdb.DuckDBPyConnection | Reader, sql: str, limit: int | None
+) -> QueryResult:
     connection.execute(sql)
     rows = connection.fetchall() if limit is None else connection.fetchmany(limit)
     columns = connection.description or []

@@ -7,22 +7,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from floe_core.environment_variables import FLOE_PROJECT_DIR
+from floe_core.profiles import PROJECT_DIR
 from floe_core.schemas.platform import ComputeProfile
-
-_PROJECT_DIR = f"{{{{ env_var('{FLOE_PROJECT_DIR}') }}}}"
 
 
 def below_project(path: Any) -> Any:
     """A relative path below the project root, in dbt's Jinja; other values as they are."""
     if not isinstance(path, str) or PurePosixPath(path).is_absolute() or path.startswith("{{"):
         return path
-    return f"{_PROJECT_DIR}/{PurePosixPath(path).as_posix()}"
+    return f"{PROJECT_DIR}/{PurePosixPath(path).as_posix()}"
 
 
 def in_project(path: Any, root: Path) -> Any:
     """The path that dbt makes of one from `below_project`."""
-    return path.replace(_PROJECT_DIR, str(root)) if isinstance(path, str) else path
+    return path.replace(PROJECT_DIR, str(root)) if isinstance(path, str) else path
 
 
 def moved(

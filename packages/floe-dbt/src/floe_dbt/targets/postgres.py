@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import psycopg2
     import psycopg2.extensions
 
+    from floe_core.lake import Lake
     from floe_core.plugins import ComputeTarget
 
 THREADS = 4
@@ -62,6 +63,8 @@ class PostgresTarget:
         "retries": Property(int, "How often connecting is tried again; 1 when absent."),
     }
 
+    stores_in_lake = False
+
     def is_installed(self) -> bool:
         """Whether the adapter can be imported here; does not import it."""
         return is_installed(self.distribution)
@@ -86,7 +89,9 @@ class PostgresTarget:
         """Move the paths of certificates and keys."""
         return moved(compute, _FILES, move)
 
-    def output(self, compute: ComputeProfile, environment: str) -> dict[str, Any]:
+    def output(
+        self, compute: ComputeProfile, environment: str, lake: Lake | None = None
+    ) -> dict[str, Any]:
         """Build the output of profiles.yml; user name and password are environment variables."""
         output: dict[str, Any] = {
             "type": self.adapter,
@@ -117,6 +122,7 @@ class PostgresTarget:
         secrets: Mapping[str, str],
         sql: str,
         limit: int | None,
+        lake: Lake | None = None,
     ) -> QueryResult:
         """Run one read-only statement on the server.
 
@@ -143,6 +149,7 @@ class PostgresTarget:
         environment: str,
         root: Path,
         secrets: Mapping[str, str],
+        lake: Lake | None = None,
     ) -> Iterator[psycopg2.extensions.connection]:
         """Open a connection that may write, in one transaction.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dbt.adapters.contracts.connection import Connection, ConnectionState
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.exceptions import FailedToConnectError
 
-from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.duckdb_iceberg.environment import IcebergEnvironment
 
 

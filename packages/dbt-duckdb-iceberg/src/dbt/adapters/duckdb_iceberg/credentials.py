@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt_common.exceptions import DbtRuntimeError
 
-from dbt.adapters.duckdb.credentials import DuckDBCredentials
-
-DEFAULT_CATALOG = "default"
+from floe_iceberg.attachment import OWN, Attached, Placement
 
 
 @dataclass
@@ -22,13 +22,13 @@ class IcebergCredentials(DuckDBCredentials):
         catalogs: Further catalogs by name. One is used where a model or source has its name as
             `database`.
         tables: Where tables are whose dbt name (`schema.identifier`) is not their Iceberg name:
-            `catalog`, `namespace`.
+            `catalog`, `namespace`, and `properties` of the table.
         table_properties: Iceberg table properties of every table, unless a model sets its own.
     """
 
     catalog: dict[str, Any] | str | None = None
     catalogs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    tables: dict[str, dict[str, str]] = field(default_factory=dict)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     table_properties: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class IcebergCredentials(DuckDBCredentials):
         if self.is_motherduck or self.remote:
             raise DbtRuntimeError("duckdb_iceberg runs DuckDB in dbt's own process only")
         for name in self.catalogs:
-            if name.lower() in {self.database.lower(), "temp", "system", DEFAULT_CATALOG}:
+            if name.lower() in {self.database.lower(), "temp", "system", OWN}:
                 raise DbtRuntimeError(f"`catalogs` cannot have an entry named {name}: it is taken")
         # Each statement commits by itself: a view of an Iceberg table that another thread has
         # just renewed is seen at once, and what is atomic is Iceberg's own commit.
@@ -61,16 +61,27 @@ class IcebergCredentials(DuckDBCredentials):
         """What dbt hashes to count adapters; nothing of the catalog is in it."""
         return self.path + self.external_root
 
-    def properties(self, catalog: str) -> dict[str, str]:
-        """PyIceberg's properties of a catalog.
+    def attached(self) -> Attached:
+        """The catalogs and tables, for DuckDB."""
+        own = {"name": self.catalog} if isinstance(self.catalog, str) else self.catalog or {}
+        catalogs = {OWN: own, **self.catalogs}
+        return Attached(
+            {key: _texts(properties) for key, properties in catalogs.items()},
+            self.database,
+            self.schema,
+            {
+                name: Placement(
+                    place.get("catalog", OWN),
+                    place.get("namespace", name.partition(".")[0]),
+                    _texts(place.get("properties") or {}),
+                )
+                for name, place in self.tables.items()
+            },
+        )
 
-        Args:
-            catalog: Its name; `default` for the one that tables go to.
-        """
-        found = self.catalog if catalog == DEFAULT_CATALOG else self.catalogs[catalog]
-        if isinstance(found, str):
-            return {}
-        return {str(key): _text(value) for key, value in (found or {}).items()}
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {str(key): _text(value) for key, value in values.items()}
 
 
 def _text(value: Any) -> str:

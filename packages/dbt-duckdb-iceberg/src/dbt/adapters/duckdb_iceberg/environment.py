@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import duckdb
-from dbt_common.exceptions import DbtRuntimeError
-from floe_core.errors import FloeError
-
 from dbt.adapters.contracts.connection import AdapterResponse
 from dbt.adapters.duckdb.environments.local import DuckDBConnectionWrapper, LocalEnvironment
+from dbt_common.exceptions import DbtRuntimeError
+
 from dbt.adapters.duckdb_iceberg.credentials import IcebergCredentials
-from dbt.adapters.duckdb_iceberg.lake import Lake
-from dbt.adapters.duckdb_iceberg.statements import changes
+from floe_core.errors import FloeError
+from floe_iceberg.attachment import Attachment
+from floe_iceberg.statements import changes
 
 _sink = threading.local()
 
@@ -29,7 +29,7 @@ class IcebergEnvironment(LocalEnvironment):
 
     def __init__(self, credentials: IcebergCredentials) -> None:
         super().__init__(credentials)
-        self.lake = Lake(credentials, self._new_cursor)
+        self.lake = Attachment(credentials.attached(), self._new_cursor)
 
     def _new_cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor of its own, outside of what any model does."""
@@ -92,7 +92,7 @@ def collect(frame: Any, connection: duckdb.DuckDBPyConnection, name: str) -> Non
 class IcebergCursor:
     """A cursor that knows Iceberg tables: those it reads are there, and those it changes change."""
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, lake: Attachment) -> None:
         self._cursor = cursor
         self._lake = lake
 

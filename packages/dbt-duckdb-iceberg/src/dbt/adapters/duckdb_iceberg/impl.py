@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+from dbt.adapters.base import BaseRelation
+from dbt.adapters.base.meta import available
+from dbt.adapters.contracts.connection import AdapterResponse
+from dbt.adapters.contracts.relation import RelationType
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.adapters.duckdb.impl import DuckDBAdapter, DuckDBConfig
 from dbt_common.exceptions import DbtDatabaseError, DbtRuntimeError
+
+from dbt.adapters.duckdb_iceberg.connections import IcebergConnectionManager
+from dbt.adapters.duckdb_iceberg.environment import collecting, text_of
 from floe_core.errors import FloeError
 from floe_iceberg import (
     Committed,
@@ -21,19 +30,10 @@ from floe_iceberg import (
     rewrite,
     scan_sql,
 )
+from floe_iceberg.attachment import VIEWS, Attachment, Name
 from floe_iceberg.shape import document_table, reshape_columns
 from floe_iceberg.sql import identifier
 from floe_iceberg.types import StoredType
-
-from dbt.adapters.base import BaseRelation
-from dbt.adapters.base.meta import available
-from dbt.adapters.contracts.connection import AdapterResponse
-from dbt.adapters.contracts.relation import RelationType
-from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-from dbt.adapters.duckdb.impl import DuckDBAdapter, DuckDBConfig
-from dbt.adapters.duckdb_iceberg.connections import IcebergConnectionManager
-from dbt.adapters.duckdb_iceberg.environment import collecting, text_of
-from dbt.adapters.duckdb_iceberg.lake import VIEWS, Lake, Name, name_of
 
 if TYPE_CHECKING:
     import agate
@@ -74,6 +74,7 @@ class IcebergAdapter(DuckDBAdapter):
     def get_adapter_run_info(self, config: Any) -> Any:
         """What dbt records of the adapter; its name cannot be told from the class's."""
         from dbt.adapters.base.impl import AdapterTrackingRelationInfo
+
         from dbt.adapters.duckdb_iceberg.__version__ import version
 
         return AdapterTrackingRelationInfo(
@@ -84,10 +85,10 @@ class IcebergAdapter(DuckDBAdapter):
         )
 
     @property
-    def lake(self) -> Lake:
+    def lake(self) -> Attachment:
         """The tables and views of the profile's catalogs."""
         self.connections.get_thread_connection().handle  # noqa: B018 - opens the environment
-        lake: Lake = DuckDBConnectionManager.env().lake
+        lake: Attachment = DuckDBConnectionManager.env().lake
         return lake
 
     @property
@@ -125,7 +126,7 @@ class IcebergAdapter(DuckDBAdapter):
         place = lake.found(name) or lake.place(name)
         with self._explained(), lake.writing(place):
             lake.prepare(sql)
-            layout = self._layout(config)
+            layout = self._layout(config, lake.table_properties(name))
             done = replace(lake.catalog(place.catalog), place.identifier, cursor, sql, layout)
             lake.written(name, place, done.table)
         self._note(relation, done)
@@ -145,7 +146,7 @@ class IcebergAdapter(DuckDBAdapter):
     def _note(self, relation: BaseRelation, done: Committed) -> None:
         self._written[name_of(relation).key] = done.rows
 
-    def _layout(self, config: Any) -> Layout:
+    def _layout(self, config: Any, given: Mapping[str, str]) -> Layout:
         """What a model's configuration says of its table."""
         for key in ("file_format", "table_format"):
             if config.get(key) not in _FORMATS:
@@ -155,6 +156,7 @@ class IcebergAdapter(DuckDBAdapter):
                 )
         properties = {
             **DuckDBConnectionManager.env().creds.table_properties,
+            **given,
             **(config.get("table_properties") or {}),
         }
         persist = config.get("persist_docs") or {}
@@ -333,9 +335,7 @@ class IcebergAdapter(DuckDBAdapter):
             self.submit_python_job(model, code)
 
     @available
-    def load_python_model(
-        self, relation: BaseRelation, model: dict[str, Any], code: str
-    ) -> None:
+    def load_python_model(self, relation: BaseRelation, model: dict[str, Any], code: str) -> None:
         """Run a Python model, and let a temporary table hold what it returns."""
         cursor = self._cursor
 
@@ -508,6 +508,12 @@ class IcebergAdapter(DuckDBAdapter):
     def valid_incremental_strategies(self) -> Sequence[str]:
         """The strategies that incremental models may name."""
         return ["append", "delete+insert", "merge", "insert_overwrite", "microbatch"]
+
+
+def name_of(relation: BaseRelation) -> Name:
+    """The name of a relation."""
+    path = relation.path
+    return Name(path.database or "", path.schema or "", path.identifier or "")
 
 
 def _listed(config: Any, key: str) -> list[str]:

@@ -1,23 +1,19 @@
-"""Iceberg tables and stored views, under the names that dbt gives them.
+"""Iceberg catalogs as a DuckDB database shows them.
 
-DuckDB sees an Iceberg table as a view of its files. The view is made when a statement first names the
-table, and anew when the table has changed here; so the DuckDB database can be deleted at any time.
-The SQL of dbt's views is kept in the catalog too, in one small Iceberg table for each namespace.
+DuckDB sees an Iceberg table as a view of its files. The view is made when a statement first names
+the table, and anew when the table has changed here; so the DuckDB database can be deleted at any
+time. The SQL of views is kept in the catalog too, in one small Iceberg table for each namespace.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 import duckdb
-from floe_iceberg import Rows, files_of, load, replace, rewrite, scan_sql
-from floe_iceberg.errors import IcebergError
-from floe_iceberg.shape import Identifier, Layout
-from floe_iceberg.sql import identifier, literal
-from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
     NamespaceNotEmptyError,
     NoSuchNamespaceError,
@@ -25,8 +21,18 @@ from pyiceberg.exceptions import (
 )
 from pyiceberg.table import Table
 
-from dbt.adapters.duckdb_iceberg.credentials import DEFAULT_CATALOG, IcebergCredentials
-from dbt.adapters.duckdb_iceberg.statements import Chain, Change, candidates
+from floe_iceberg.catalog import explained, open_catalog
+from floe_iceberg.engine import configure, load_iceberg
+from floe_iceberg.errors import IcebergError
+from floe_iceberg.rewriting import Rows
+from floe_iceberg.scan import files_of, scan_sql
+from floe_iceberg.shape import Identifier, Layout
+from floe_iceberg.sql import identifier, literal
+from floe_iceberg.statements import Chain, Change, candidates
+from floe_iceberg.table import load, replace, rewrite
+
+OWN = "default"
+"""Key of the catalog that tables go to unless something else is said."""
 
 VIEWS = "_dbt_views"
 """Name of the Iceberg table that keeps the SQL of a namespace's views: `name`, `sql`."""
@@ -54,6 +60,11 @@ class Name:
         return (self.database.lower(), self.schema.lower(), self.identifier.lower())
 
     @property
+    def schema_sql(self) -> str:
+        """The name of the schema in SQL."""
+        return f"{identifier(self.database)}.{identifier(self.schema)}"
+
+    @property
     def sql(self) -> str:
         """The name in SQL."""
         return ".".join(map(identifier, (self.database, self.schema, self.identifier)))
@@ -72,13 +83,53 @@ class Place:
     identifier: Identifier
 
 
-class Lake:
-    """The tables and views of a profile's catalogs, as one DuckDB database shows them."""
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a table is whose name in DuckDB is not its name in Iceberg.
+
+    Attributes:
+        catalog: Key of its catalog.
+        namespace: Its namespace, with dots between the parts.
+        properties: Table properties that it gets.
+    """
+
+    catalog: str
+    namespace: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """What is attached to a DuckDB database.
+
+    Attributes:
+        catalogs: PyIceberg's properties of each catalog, by key; see `open_catalog`. Tables go to
+            `default`; each of the others is a database of its key in DuckDB.
+        database: Name of DuckDB's main database.
+        schema: The schema of names that have none.
+        tables: Where tables are that are not in `default` under their schema, by
+            `schema.identifier`.
+    """
+
+    catalogs: Mapping[str, Mapping[str, str]]
+    database: str
+    schema: str = "main"
+    tables: Mapping[str, Placement] = field(default_factory=dict)
+
+
+class Attachment:
+    """The tables and views of Iceberg catalogs, as one DuckDB database shows them.
+
+    Args:
+        attached: The catalogs.
+        new_cursor: Gives a cursor of the database, which is closed after use.
+    """
 
     def __init__(
-        self, credentials: IcebergCredentials, new_cursor: Callable[[], duckdb.DuckDBPyConnection]
+        self, attached: Attached, new_cursor: Callable[[], duckdb.DuckDBPyConnection]
     ) -> None:
-        self._credentials = credentials
+        self._attached = attached
+        self._further = [key for key in attached.catalogs if key != OWN]
         self._new_cursor = new_cursor
         self._lock = threading.RLock()
         self._catalogs: dict[str, Catalog] = {}
@@ -90,49 +141,57 @@ class Lake:
         self._restored: set[tuple[str, str, str]] = set()
         self._writing: dict[Place, threading.RLock] = {}
         self._placed = {
-            tuple(key.lower().split(".", 1)): place for key, place in credentials.tables.items()
+            tuple(key.lower().split(".", 1)): place for key, place in attached.tables.items()
         }
 
     # Catalogs and names
 
-    def catalog(self, name: str) -> Catalog:
-        """Open a catalog of the profile."""
+    def catalog(self, key: str) -> Catalog:
+        """Open a catalog."""
         with self._lock:
-            if name not in self._catalogs:
-                configured = self._credentials.catalog
-                is_named = name == DEFAULT_CATALOG and isinstance(configured, str)
-                opened = configured if is_named else name
-                self._catalogs[name] = load_catalog(
-                    str(opened), **self._credentials.properties(name)
-                )
-            return self._catalogs[name]
+            if key not in self._catalogs:
+                self._catalogs[key] = open_catalog(self._attached.catalogs[key])
+            return self._catalogs[key]
+
+    @contextmanager
+    def explained(self, key: str) -> Iterator[None]:
+        """Say in one sentence why a catalog or its storage cannot be used; see `catalog`."""
+        with explained(key, self._attached.catalogs[key]):
+            yield
 
     def name(self, chain: Chain) -> Name | None:
         """What a chain of names in SQL would be, were it a relation."""
-        main, schema = self._credentials.database, self._credentials.schema
+        main, schema = self._attached.database, self._attached.schema
         match chain:
             case (table,):
                 return Name(main, schema, table)
             case (schema, table):
                 return Name(main, schema, table)
             case (database, schema, table):
-                known = {main.lower(), *(name.lower() for name in self._credentials.catalogs)}
+                known = {main.lower(), *(key.lower() for key in self._further)}
                 return Name(database, schema, table) if database.lower() in known else None
             case _:
                 return None
 
     def place(self, name: Name) -> Place:
         """Where a table of a name is, or would be."""
-        placed = self._placed.get((name.schema.lower(), name.identifier.lower()))
-        if placed is not None and name.database.lower() == self._credentials.database.lower():
-            namespace = tuple(placed.get("namespace", name.schema).split("."))
-            return Place(
-                placed.get("catalog", DEFAULT_CATALOG), (*namespace, name.identifier)
-            )
-        for catalog in self._credentials.catalogs:
-            if catalog.lower() == name.database.lower():
-                return Place(catalog, (name.schema, name.identifier))
-        return Place(DEFAULT_CATALOG, (name.schema, name.identifier))
+        placed = self._placement(name)
+        if placed is not None:
+            return Place(placed.catalog, (*placed.namespace.split("."), name.identifier))
+        for key in self._further:
+            if key.lower() == name.database.lower():
+                return Place(key, (name.schema, name.identifier))
+        return Place(OWN, (name.schema, name.identifier))
+
+    def _placement(self, name: Name) -> Placement | None:
+        if name.database.lower() != self._attached.database.lower():
+            return None
+        return self._placed.get((name.schema.lower(), name.identifier.lower()))
+
+    def table_properties(self, name: Name) -> Mapping[str, str]:
+        """Table properties that a table gets for where it is."""
+        placed = self._placement(name)
+        return placed.properties if placed is not None else {}
 
     def found(self, name: Name) -> Place | None:
         """Where the table of a name is; None where there is none."""
@@ -166,6 +225,15 @@ class Lake:
             return self.catalog(catalog).namespace_exists(namespace)
         return namespace in known
 
+    def is_empty(self) -> bool:
+        """Whether no catalog has a table or a view."""
+        with self._lock:
+            for key in self._attached.catalogs:
+                catalog = self.catalog(key)
+                if any(catalog.list_tables(name) for name in catalog.list_namespaces()):
+                    return False
+        return True
+
     def forget(self) -> None:
         """Look at the catalogs anew: others may have changed them since."""
         with self._lock:
@@ -179,7 +247,7 @@ class Lake:
 
     def prepare_database(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make room for further catalogs, and drop views of tables that may have changed since."""
-        for catalog in self._credentials.catalogs:
+        for catalog in self._further:
             connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {identifier(catalog)}")
         stale = connection.execute(
             "SELECT database_name, schema_name, view_name FROM duckdb_views() "
@@ -235,11 +303,23 @@ class Lake:
                 return
             mark = literal(_MARK + ".".join(table.name()))
             self._in_database(
-                f"CREATE SCHEMA IF NOT EXISTS {identifier(name.database)}.{identifier(name.schema)}",
-                f"CREATE OR REPLACE VIEW {name.sql} AS {scan_sql(table, files_of(table))}",
+                f"CREATE SCHEMA IF NOT EXISTS {name.schema_sql}",
+                f"CREATE OR REPLACE VIEW {name.sql} AS {self._scan(table)}",
                 f"COMMENT ON VIEW {name.sql} IS {mark}",
             )
             self._shown[name.key] = table.metadata_location
+
+    def _scan(self, table: Table) -> str:
+        """What reads a table, once DuckDB has the keys and extensions for it."""
+        files = files_of(table)
+        cursor = self._new_cursor()
+        try:
+            configure(cursor, table.io.properties, table.location())
+            if not files.is_read_as_parquet:
+                load_iceberg(cursor)
+        finally:
+            cursor.close()
+        return scan_sql(table, files)
 
     def hide(self, name: Name) -> None:
         """Let DuckDB no longer see a table."""
@@ -250,7 +330,7 @@ class Lake:
 
     def _create_view(self, name: Name, sql: str) -> None:
         self._in_database(
-            f"CREATE SCHEMA IF NOT EXISTS {identifier(name.database)}.{identifier(name.schema)}",
+            f"CREATE SCHEMA IF NOT EXISTS {name.schema_sql}",
             f"CREATE OR REPLACE VIEW {name.sql} AS ({sql})",
         )
 
@@ -282,14 +362,14 @@ class Lake:
             if VIEWS in self._listing(catalog, namespace).values():
                 table = self.catalog(catalog).load_table((*namespace, VIEWS))
                 cursor = self._new_cursor()
-                rows = cursor.execute(f"SELECT name, sql FROM ({scan_sql(table)})").fetchall()
+                rows = cursor.execute(f"SELECT name, sql FROM ({self._scan(table)})").fetchall()
                 cursor.close()
                 self._stored[key] = {name.lower(): self._here(sql) for name, sql in rows}
         return self._stored[key]
 
     def _here(self, sql: str) -> str:
         """The SQL of a view with the name that the main database has here."""
-        return sql.replace(_DATABASE, identifier(self._credentials.database))
+        return sql.replace(_DATABASE, identifier(self._attached.database))
 
     def keep_view(self, name: Name, sql: str) -> None:
         """Keep the SQL of a view; it is written to the catalog by `save_views`."""
@@ -321,7 +401,7 @@ class Lake:
 
     def _save(self, key: tuple[str, Identifier], changed: dict[str, str | None]) -> None:
         catalog, table = self.catalog(key[0]), (*key[1], VIEWS)
-        here = identifier(self._credentials.database)
+        here = identifier(self._attached.database)
         rows = [
             f"SELECT {literal(name)} AS name, {literal(sql.replace(here, _DATABASE))} AS sql"
             for name, sql in changed.items()
@@ -350,7 +430,9 @@ class Lake:
                 if actual != VIEWS and self.place(name) == Place(key[0], (*key[1], actual)):
                     tables.append(name)
             known = {**self._views(key), **self._unsaved.get(key, {})}
-            views += [Name(database, schema, name) for name, sql in known.items() if sql is not None]
+            views += [
+                Name(database, schema, name) for name, sql in known.items() if sql is not None
+            ]
         return tables, views
 
     def _keys(self, database: str, schema: str) -> list[tuple[str, Identifier]]:
@@ -395,6 +477,20 @@ class Lake:
             if self.stored_view(name) is not None:
                 self.drop_view(name)
             self.show(name, table)
+
+    def rows(self, place: Place) -> str:
+        """A query that gives the rows of a table."""
+        return self._scan(self.catalog(place.catalog).load_table(place.identifier))
+
+    def layout(self, name: Name) -> Layout:
+        """What a new table looks like for where it is."""
+        return Layout(properties=self.table_properties(name))
+
+    def give_up(self, name: Name) -> None:
+        """Leave a name to DuckDB: it is shown as a table of Iceberg no more."""
+        self.hide(name)
+        with self._lock:
+            self._restored.add(name.key)
 
     def drop(self, name: Name) -> None:
         """Drop a table, its files too."""
@@ -457,7 +553,7 @@ class Lake:
             cursor.execute("BEGIN")
             cursor.execute(f"DROP VIEW IF EXISTS {name.sql}")
             limit = " LIMIT 0" if only_adds else ""
-            cursor.execute(f"CREATE TABLE {name.sql} AS {scan_sql(table)}{limit}")
+            cursor.execute(f"CREATE TABLE {name.sql} AS {self._scan(table)}{limit}")
             cursor.execute(change.sql, bindings)
             return Rows(added=f"SELECT * FROM {name.sql}", replaces_all=not only_adds)
 
@@ -477,10 +573,3 @@ def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
     """End the transaction of a copy, if there is one."""
     with suppress(duckdb.TransactionException):
         cursor.execute("ROLLBACK")
-
-
-def name_of(relation: object) -> Name:
-    """The name of a dbt relation."""
-    path = relation.path  # type: ignore[attr-defined]
-    return Name(path.database, path.schema, path.identifier)
-

@@ -144,14 +144,10 @@ def changes(sql: str) -> list[Change] | None:
 
 def _change(sql: str) -> Change:
     words = tokens(sql)
-    depth = 0
-    for position, token in enumerate(words):
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth == 0 and token.word in _CHANGING | {"select"}:
-            break
-    else:
+    start = _verb(words)
+    if start is None:
         return Change(sql, "select", None)
-    rest = words[position + 1 :]
+    token, rest = words[start], words[start + 1 :]
     while rest and rest[0].word in _SKIPPED:
         rest = rest[1:]
     target = next(_chains(rest), None) if rest and rest[0].kind in _NAMES else None
@@ -161,5 +157,45 @@ def _change(sql: str) -> Change:
     return Change(sql, token.word, target)
 
 
+def _verb(words: list[Token]) -> int | None:
+    """Where the word is that says what a statement does, common table expressions left aside."""
+    depth = 0
+    for position, token in enumerate(words):
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if depth == 0 and token.word in _CHANGING | {"select"}:
+            return position
+    return None
+
+
 def _copies_from(rest: list[Token], target: Chain | None) -> bool:
     return target is not None and any(word.word == "from" for word in rest[: 2 * len(target)])
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A statement that creates a table.
+
+    Attributes:
+        target: The table.
+        is_replaced: Whether it takes the place of a table of the name.
+    """
+
+    target: Chain
+    is_replaced: bool
+
+
+def created_table(sql: str) -> Creation | None:
+    """The table that a statement creates; None where it creates none, or a temporary one."""
+    words = tokens(sql)
+    start = [token.word for token in words[:6]]
+    if start[:1] != ["create"]:
+        return None
+    is_replaced = start[1:3] == ["or", "replace"]
+    rest = words[3 if is_replaced else 1 :]
+    if not rest or rest[0].word != "table":
+        return None
+    rest = rest[1:]
+    while rest and rest[0].word in {"if", "not", "exists"}:
+        rest = rest[1:]
+    target = next(_chains(rest), None)
+    return Creation(target, is_replaced) if target is not None else None
