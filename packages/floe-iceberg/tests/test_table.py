@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -85,3 +87,14 @@ def test_a_name_mapping_that_a_catalog_adds_says_nothing_of_our_own_files(
     table = catalog.load_table(ORDERS)
     table.append(table.scan().to_arrow())
     assert not files_of(catalog.load_table(ORDERS)).is_plain
+
+
+def test_tables_of_a_new_namespace_are_created_at_the_same_time(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    def create(number: int) -> None:
+        replace(catalog, ("fresh", f"t{number}"), duckdb.connect(), f"SELECT {number} AS id")
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(create, range(6)))
+    assert sorted(name[-1] for name in catalog.list_tables("fresh")) == [f"t{n}" for n in range(6)]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pyiceberg import types as iceberg
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, ResolveError
 from pyiceberg.partitioning import PartitionField
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table.sorting import (
@@ -166,11 +165,14 @@ def creation(
 def make_namespace(catalog: Catalog, namespace: Identifier) -> None:
     """Create a namespace, and those above it, unless they are there."""
     for depth in range(1, len(namespace) + 1):
-        try:
-            if not catalog.namespace_exists(namespace[:depth]):
-                catalog.create_namespace(namespace[:depth])
-        except NamespaceAlreadyExistsError:
+        if catalog.namespace_exists(namespace[:depth]):
             continue
+        try:
+            catalog.create_namespace(namespace[:depth])
+        except Exception:
+            # Somebody else was faster; a SQL catalog says so with an error of its database.
+            if not catalog.namespace_exists(namespace[:depth]):
+                raise
 
 
 def _unique_location(catalog: Catalog, name: Identifier) -> str | None:
