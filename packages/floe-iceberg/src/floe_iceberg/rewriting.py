@@ -65,6 +65,7 @@ class Rows:
             rows that are to take their place. None drops them.
         columns: How the columns are stored that the table is to have; None leaves them alone.
         replaces_all: Whether every row of the table leaves.
+        required: Columns in which no null may be written.
     """
 
     added: str | None = None
@@ -72,6 +73,7 @@ class Rows:
     change: Callable[[str], None] | None = None
     columns: Mapping[str, StoredType] | None = None
     replaces_all: bool = False
+    required: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

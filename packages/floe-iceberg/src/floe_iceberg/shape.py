@@ -215,6 +215,16 @@ def reshape(transaction: Transaction, columns: Mapping[str, StoredType], layout:
         document(transaction, layout.docs)
 
 
+def replace_columns(transaction: Transaction, columns: Mapping[str, StoredType]) -> None:
+    """Let a table have these columns, within a transaction that writes all rows anew."""
+    schema = transaction.table_metadata.schema()
+    difference = _difference(transaction, columns, has_old_rows=False)
+    going = {schema.find_field(name).field_id for name in (*difference.gone, *difference.other)}
+    _unsort_by(transaction, going)
+    _apply(transaction, columns, difference)
+    keep_types(transaction, columns)
+
+
 def reshape_columns(transaction: Transaction, columns: Mapping[str, StoredType]) -> None:
     """Let a table have these columns, within a transaction that leaves rows as they are.
 
@@ -329,6 +339,17 @@ def _apply(
         with transaction.update_schema(allow_incompatible_changes=True) as update:
             for name in new:
                 update.add_column((name,), columns[name].iceberg)
+
+
+def needs_new_column(schema: Schema, columns: Mapping[str, StoredType]) -> list[str]:
+    """The columns whose type changes so that Iceberg needs a new column, without the old values."""
+    return [
+        field_.name
+        for field_ in schema.fields
+        if field_.name in columns
+        and not is_same(field_.field_type, columns[field_.name].iceberg)
+        and not promotes(field_.field_type, columns[field_.name].iceberg)
+    ]
 
 
 def is_same(one: iceberg.IcebergType, other: iceberg.IcebergType) -> bool:

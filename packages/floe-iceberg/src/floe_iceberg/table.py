@@ -42,6 +42,7 @@ from floe_iceberg.shape import (
     creation,
     describe,
     order_by,
+    replace_columns,
     reshape,
     reshape_columns,
     sort_columns,
@@ -370,10 +371,12 @@ def rewrite(
             transaction = table.transaction()
             rows = plan(table)
             if rows.columns is not None:
-                reshape_columns(transaction, rows.columns)
+                shaped = replace_columns if rows.replaces_all else reshape_columns
+                shaped(transaction, rows.columns)
             with Rewriting(connection, transaction, files, rows) as rewriting:
                 removal = rewriting.removal()
-                written = draft.write(transaction, rewriting.source(removal), basis=number)
+                source = rewriting.source(removal)
+                written = draft.write(transaction, source, required=rows.required, basis=number)
                 deletes = rewriting.write_deletes(draft, removal, basis=number)
             change = Change(
                 added=written.files,
