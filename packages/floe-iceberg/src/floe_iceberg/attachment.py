@@ -3,12 +3,15 @@
 DuckDB sees an Iceberg table as a view of its files. The view is made when a statement first names
 the table, and anew when the table has changed here; so the DuckDB database can be deleted at any
 time. The SQL of views is kept in the catalog too, in one small Iceberg table for each namespace.
+
+Locks are taken in this order: that of a table (`writing`), the attachment's own, DuckDB's
+environment.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -28,7 +31,7 @@ from floe_iceberg.rewriting import Rows
 from floe_iceberg.scan import files_of, scan_sql
 from floe_iceberg.shape import Identifier, Layout
 from floe_iceberg.sql import identifier, literal
-from floe_iceberg.statements import Chain, Change, candidates
+from floe_iceberg.statements import Chain, Change, candidates, with_database
 from floe_iceberg.table import load, replace, rewrite
 
 OWN = "default"
@@ -37,7 +40,12 @@ OWN = "default"
 VIEWS = "_dbt_views"
 """Name of the Iceberg table that keeps the SQL of a namespace's views: `name`, `sql`."""
 
-_MARK = "Iceberg table "
+_MARK = "dbt-duckdb-iceberg shows "
+_DATABASE = "{{ database }}"
+"""Stands for the main database in the SQL of a stored view."""
+
+Key = tuple[str, Identifier]
+"""A catalog and a namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +68,17 @@ class Name:
         return (self.database.lower(), self.schema.lower(), self.identifier.lower())
 
     @property
-    def schema_sql(self) -> str:
-        """The name of the schema in SQL."""
-        return f"{identifier(self.database)}.{identifier(self.schema)}"
-
-    @property
     def sql(self) -> str:
         """The name in SQL."""
         return ".".join(map(identifier, (self.database, self.schema, self.identifier)))
+
+    @property
+    def schema_sql(self) -> str:
+        """The name of its schema in SQL."""
+        return f"{identifier(self.database)}.{identifier(self.schema)}"
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.identifier}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,24 @@ class Place:
 
     catalog: str
     identifier: Identifier
+
+    @property
+    def key(self) -> Key:
+        """Its catalog and namespace."""
+        return (self.catalog, self.identifier[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class StoredView:
+    """A view of dbt.
+
+    Attributes:
+        name: Its name.
+        sql: Its query; None for a view that is to be forgotten.
+    """
+
+    name: str
+    sql: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +138,14 @@ class Attached:
         schema: The schema of names that have none.
         tables: Where tables are that are not in `default` under their schema, by
             `schema.identifier`.
+        path: DuckDB's file, for messages.
     """
 
     catalogs: Mapping[str, Mapping[str, str]]
     database: str
     schema: str = "main"
     tables: Mapping[str, Placement] = field(default_factory=dict)
+    path: str = ":memory:"
 
 
 class Attachment:
@@ -134,11 +165,12 @@ class Attachment:
         self._lock = threading.RLock()
         self._catalogs: dict[str, Catalog] = {}
         self._namespaces: dict[str, set[Identifier]] = {}
-        self._listings: dict[tuple[str, Identifier], dict[str, str]] = {}
-        self._stored: dict[tuple[str, Identifier], dict[str, str]] = {}
-        self._unsaved: dict[tuple[str, Identifier], dict[str, str | None]] = {}
-        self._shown: dict[tuple[str, str, str], str] = {}
+        self._listings: dict[Key, dict[str, str]] = {}
+        self._stored: dict[Key, dict[str, StoredView]] = {}
+        self._unsaved: dict[Key, dict[str, StoredView]] = {}
+        self._shown: dict[tuple[str, str, str], Table] = {}
         self._restored: set[tuple[str, str, str]] = set()
+        self._restoring: set[tuple[str, str, str]] = set()
         self._writing: dict[Place, threading.RLock] = {}
         self._placed = {
             tuple(key.lower().split(".", 1)): place for key, place in attached.tables.items()
@@ -159,12 +191,16 @@ class Attachment:
         with explained(key, self._attached.catalogs[key]):
             yield
 
+    def namespaces(self) -> dict[str, int]:
+        """Ask every catalog how many namespaces it has, by the catalog's key."""
+        return {key: len(self.catalog(key).list_namespaces()) for key in self._attached.catalogs}
+
     def name(self, chain: Chain) -> Name | None:
         """What a chain of names in SQL would be, were it a relation."""
-        main, schema = self._attached.database, self._attached.schema
+        main = self._attached.database
         match chain:
             case (table,):
-                return Name(main, schema, table)
+                return Name(main, self._attached.schema, table)
             case (schema, table):
                 return Name(main, schema, table)
             case (database, schema, table):
@@ -196,34 +232,49 @@ class Attachment:
     def found(self, name: Name) -> Place | None:
         """Where the table of a name is; None where there is none."""
         place = self.place(name)
-        actual = self._listing(place.catalog, place.identifier[:-1]).get(
-            place.identifier[-1].lower()
-        )
+        actual = self._listing(place.key).get(place.identifier[-1].lower())
         if actual is None or actual == VIEWS:
             return None
         return Place(place.catalog, (*place.identifier[:-1], actual))
 
-    def _listing(self, catalog: str, namespace: Identifier) -> dict[str, str]:
+    def existing(self, name: Name) -> Place:
+        """Where the table of a name is.
+
+        Raises:
+            IcebergError: if there is none.
+        """
+        place = self.found(name)
+        if place is None:
+            raise IcebergError(
+                f"{name} is no Iceberg table",
+                "build it first; a table of DuckDB's own that has its name has to be dropped",
+            )
+        return place
+
+    def table(self, name: Name) -> Table | None:
+        """The table of a name as it was last seen; None where there is none."""
+        self.see(name)
+        return self._shown.get(name.key)
+
+    def _listing(self, key: Key) -> dict[str, str]:
         """The tables of a namespace, by their names in lower case."""
+        catalog, namespace = key
         with self._lock:
-            key = (catalog, namespace)
             if key not in self._listings:
-                if not self._has_namespace(catalog, namespace):
-                    return {}
                 try:
-                    listed = self.catalog(catalog).list_tables(namespace)
+                    is_there = self._has_namespace(catalog, namespace)
+                    listed = self.catalog(catalog).list_tables(namespace) if is_there else []
                 except NoSuchNamespaceError:
-                    return {}
+                    listed = []
                 self._listings[key] = {name[-1].lower(): name[-1] for name in listed}
             return self._listings[key]
 
     def _has_namespace(self, catalog: str, namespace: Identifier) -> bool:
-        if catalog not in self._namespaces:
-            self._namespaces[catalog] = set(self.catalog(catalog).list_namespaces())
-        known = self._namespaces[catalog]
         if len(namespace) > 1:
             return self.catalog(catalog).namespace_exists(namespace)
-        return namespace in known
+        if catalog not in self._namespaces:
+            self._namespaces[catalog] = set(self.catalog(catalog).list_namespaces())
+        return namespace in self._namespaces[catalog]
 
     def is_empty(self) -> bool:
         """Whether no catalog has a table or a view."""
@@ -256,6 +307,8 @@ class Attachment:
         ).fetchall()
         for database, schema, view in stale:
             connection.execute(f"DROP VIEW IF EXISTS {Name(database, schema, view).sql}")
+        self._shown.clear()
+        self._restored.clear()
 
     def is_table(self, chain: Chain | None) -> bool:
         """Whether a chain of names is an Iceberg table."""
@@ -264,50 +317,71 @@ class Attachment:
 
     def prepare(self, sql: str) -> None:
         """Let DuckDB see the Iceberg tables and stored views that SQL names."""
-        for chain in candidates(sql):
-            name = self.name(chain)
-            if name is not None:
-                self._prepare(name)
+        for name in self._named(sql):
+            self.see(name)
 
     def prepare_again(self, sql: str) -> bool:
-        """Look at the catalogs anew for what SQL names; says whether there is more now."""
-        before = len(self._shown) + len(self._restored)
+        """Look at the catalogs anew for what SQL names; says whether any of it is there."""
+        named = self._named(sql)
         with self._lock:
             self._namespaces.clear()
             self._listings.clear()
-        self.prepare(sql)
-        return len(self._shown) + len(self._restored) > before
+            for name in named:
+                self._shown.pop(name.key, None)
+                self._restored.discard(name.key)
+        for name in named:
+            self.see(name)
+        return any(name.key in self._shown or name.key in self._restored for name in named)
 
-    def _prepare(self, name: Name) -> None:
+    def _named(self, sql: str) -> list[Name]:
+        return [name for chain in candidates(sql) if (name := self.name(chain)) is not None]
+
+    def see(self, name: Name) -> None:
+        """Let DuckDB see the Iceberg table or stored view of a name, if there is one."""
         if name.key in self._shown or name.key in self._restored:
             return
         place = self.found(name)
         if place is not None:
             with self._lock:
                 if name.key not in self._shown:
-                    self.show(name, self.catalog(place.catalog).load_table(place.identifier))
+                    table = self.catalog(place.catalog).load_table(place.identifier)
+                    self._show(name, table, replaces_table=False)
             return
         sql = self.stored_view(name)
         if sql is not None:
             with self._lock:
-                if name.key in self._restored:
+                if name.key in self._restored or name.key in self._restoring:
                     return
+                self._restoring.add(name.key)
+                try:
+                    self.prepare(sql)
+                    self._in_database(
+                        f"CREATE SCHEMA IF NOT EXISTS {name.schema_sql}",
+                        f"CREATE OR REPLACE VIEW {name.sql} AS (\n{sql}\n)",
+                    )
+                finally:
+                    self._restoring.discard(name.key)
                 self._restored.add(name.key)
-                self.prepare(sql)
-                self._create_view(name, sql)
 
-    def show(self, name: Name, table: Table) -> None:
+    def _show(self, name: Name, table: Table, *, replaces_table: bool) -> None:
         """Let DuckDB see a table as it is now."""
-        with self._lock:
-            if self._shown.get(name.key) == table.metadata_location:
-                return
-            mark = literal(_MARK + ".".join(table.name()))
-            self._in_database(
-                f"CREATE SCHEMA IF NOT EXISTS {name.schema_sql}",
-                f"CREATE OR REPLACE VIEW {name.sql} AS {self._scan(table)}",
-                f"COMMENT ON VIEW {name.sql} IS {mark}",
-            )
-            self._shown[name.key] = table.metadata_location
+        known = self._shown.get(name.key)
+        if known is not None and known.metadata_location == table.metadata_location:
+            return
+        view = f"CREATE OR REPLACE VIEW {name.sql} AS {self._scan(table)}"
+        mark = f"COMMENT ON VIEW {name.sql} IS {literal(_MARK + '.'.join(table.name()))}"
+        try:
+            self._in_database(f"CREATE SCHEMA IF NOT EXISTS {name.schema_sql}", view, mark)
+        except duckdb.CatalogException as problem:
+            if "is of type Table" not in str(problem):
+                raise
+            if not replaces_table:
+                raise IcebergError(
+                    f"{name} is both an Iceberg table and a table in {self._attached.path}",
+                    "drop the table there, or give the profile another `path`",
+                ) from problem
+            self._in_database(f"DROP TABLE {name.sql}", view, mark)
+        self._shown[name.key] = table
 
     def _scan(self, table: Table) -> str:
         """What reads a table, once DuckDB has the keys and extensions for it."""
@@ -328,12 +402,6 @@ class Attachment:
             self._restored.discard(name.key)
             self._in_database(f"DROP VIEW IF EXISTS {name.sql}")
 
-    def _create_view(self, name: Name, sql: str) -> None:
-        self._in_database(
-            f"CREATE SCHEMA IF NOT EXISTS {name.schema_sql}",
-            f"CREATE OR REPLACE VIEW {name.sql} AS ({sql})",
-        )
-
     def _in_database(self, *statements: str) -> None:
         cursor = self._new_cursor()
         try:
@@ -346,119 +414,138 @@ class Attachment:
 
     def stored_view(self, name: Name) -> str | None:
         """The SQL of a view that is kept in the catalog; None where there is none."""
-        place = self.place(name)
-        key = (place.catalog, place.identifier[:-1])
+        key, view = self.place(name).key, name.identifier.lower()
         with self._lock:
             unsaved = self._unsaved.get(key, {})
-            if name.identifier.lower() in unsaved:
-                return unsaved[name.identifier.lower()]
-            return self._views(key).get(name.identifier.lower())
+            found = unsaved[view] if view in unsaved else self._views(key).get(view)
+        if found is None or found.sql is None:
+            return None
+        return with_database(found.sql, _DATABASE, self._attached.database)
 
-    def _views(self, key: tuple[str, Identifier]) -> dict[str, str]:
-        """The stored views of a namespace."""
+    def _views(self, key: Key) -> dict[str, StoredView]:
+        """The stored views of a namespace, by their names in lower case."""
         if key not in self._stored:
-            self._stored[key] = {}
             catalog, namespace = key
-            if VIEWS in self._listing(catalog, namespace).values():
+            views: dict[str, StoredView] = {}
+            if VIEWS in self._listing(key).values():
                 table = self.catalog(catalog).load_table((*namespace, VIEWS))
                 cursor = self._new_cursor()
                 rows = cursor.execute(f"SELECT name, sql FROM ({self._scan(table)})").fetchall()
                 cursor.close()
-                self._stored[key] = {name.lower(): self._here(sql) for name, sql in rows}
+                views = {name.lower(): StoredView(name, sql) for name, sql in rows}
+            self._stored[key] = views
         return self._stored[key]
 
-    def _here(self, sql: str) -> str:
-        """The SQL of a view with the name that the main database has here."""
-        return sql.replace(_DATABASE, identifier(self._attached.database))
-
     def keep_view(self, name: Name, sql: str) -> None:
-        """Keep the SQL of a view; it is written to the catalog by `save_views`."""
+        """Keep the SQL of a view that DuckDB has; `save_views` writes it to the catalog.
+
+        Where an Iceberg table has its name, the view takes its place at once.
+        """
         place = self.place(name)
+        kept = StoredView(name.identifier, with_database(sql, self._attached.database, _DATABASE))
         with self._lock:
             self._shown.pop(name.key, None)
             self._restored.add(name.key)
-            key = (place.catalog, place.identifier[:-1])
-            self._unsaved.setdefault(key, {})[name.identifier.lower()] = sql
+            self._unsaved.setdefault(place.key, {})[name.identifier.lower()] = kept
+        table = self.found(name)
+        if table is not None:
+            self.save_views()
+            with self.writing(table):
+                self._purge(table)
 
     def drop_view(self, name: Name) -> None:
         """Drop a view in DuckDB, and forget its SQL."""
-        if self.stored_view(name) is not None:
-            place = self.place(name)
-            key = (place.catalog, place.identifier[:-1])
-            with self._lock:
-                self._unsaved.setdefault(key, {})[name.identifier.lower()] = None
+        self.forget_view(name)
         self.hide(name)
+
+    def forget_view(self, name: Name) -> None:
+        """Forget the SQL of a view, if it is kept."""
+        if self.stored_view(name) is not None:
+            key = self.place(name).key
+            with self._lock:
+                gone = StoredView(name.identifier, None)
+                self._unsaved.setdefault(key, {})[name.identifier.lower()] = gone
 
     def save_views(self) -> None:
         """Write the SQL of views that have changed to the catalog, one commit a namespace."""
         with self._lock:
-            unsaved, self._unsaved = self._unsaved, {}
-            for key, views in unsaved.items():
+            for key in list(self._unsaved):
                 known = self._views(key)
-                changed = {name: sql for name, sql in views.items() if known.get(name) != sql}
+                changed = [
+                    view
+                    for name, view in self._unsaved[key].items()
+                    if known.get(name, StoredView(view.name, None)) != view
+                ]
                 if changed:
                     self._save(key, changed)
+                del self._unsaved[key]
 
-    def _save(self, key: tuple[str, Identifier], changed: dict[str, str | None]) -> None:
+    def _save(self, key: Key, changed: Iterable[StoredView]) -> None:
         catalog, table = self.catalog(key[0]), (*key[1], VIEWS)
-        here = identifier(self._attached.database)
         rows = [
-            f"SELECT {literal(name)} AS name, {literal(sql.replace(here, _DATABASE))} AS sql"
-            for name, sql in changed.items()
-            if sql is not None
+            f"SELECT {literal(view.name)} AS name, {literal(view.sql)} AS sql"
+            for view in changed
+            if view.sql is not None
         ]
         added = " UNION ALL ".join(rows) or "SELECT '' AS name, '' AS sql WHERE false"
-        names = ", ".join(map(literal, changed))
+        names = ", ".join(literal(view.name.lower()) for view in changed)
         cursor = self._new_cursor()
         try:
             if load(catalog, table) is None:
                 replace(catalog, table, cursor, added, Layout(comment="Views of dbt, as SQL"))
             else:
-                plan = Rows(matched=f"t.name IN ({names})", added=added)
+                plan = Rows(matched=f"lower(t.name) IN ({names})", added=added)
                 rewrite(catalog, table, cursor, lambda _: plan)
         finally:
             cursor.close()
-        self._listings.pop(key, None)
+        self._namespaces.pop(key[0], None)
+        self._listings.setdefault(key, {})[VIEWS] = VIEWS
         self._stored.pop(key, None)
 
     def relations(self, database: str, schema: str) -> tuple[list[Name], list[Name]]:
         """The Iceberg tables and the stored views of a schema."""
         tables, views = [], []
-        for key in self._keys(database, schema):
-            for actual in self._listing(*key).values():
-                name = Name(database, schema, actual)
-                if actual != VIEWS and self.place(name) == Place(key[0], (*key[1], actual)):
-                    tables.append(name)
-            known = {**self._views(key), **self._unsaved.get(key, {})}
-            views += [
-                Name(database, schema, name) for name, sql in known.items() if sql is not None
-            ]
+        with self._lock:
+            for key in self._keys(database, schema):
+                for actual in self._listing(key).values():
+                    name = Name(database, schema, actual)
+                    if actual != VIEWS and self.place(name).key == key:
+                        tables.append(name)
+                known = {**self._views(key), **self._unsaved.get(key, {})}
+                for view in known.values():
+                    name = Name(database, schema, view.name)
+                    is_here = self.place(name).key == key and self.found(name) is None
+                    if view.sql is not None and is_here:
+                        views.append(name)
         return tables, views
 
-    def _keys(self, database: str, schema: str) -> list[tuple[str, Identifier]]:
+    def _keys(self, database: str, schema: str) -> list[Key]:
         """The namespaces that hold what is in a schema."""
-        own = self.place(Name(database, schema, ""))
-        keys = {(own.catalog, own.identifier[:-1])}
+        keys = {self.place(Name(database, schema, "")).key}
         for placed_schema, table in self._placed:
             if placed_schema == schema.lower():
-                place = self.place(Name(database, schema, table))
-                keys.add((place.catalog, place.identifier[:-1]))
+                keys.add(self.place(Name(database, schema, table)).key)
         return sorted(keys)
 
-    def drop_namespace(self, database: str, schema: str) -> None:
-        """Drop the namespace of a schema, when nothing is left in it."""
+    def drop_schema(self, database: str, schema: str) -> None:
+        """Drop the tables and views of a schema, and its namespace when nothing is left in it."""
+        tables, views = self.relations(database, schema)
+        for name in tables:
+            self.drop(name)
+        for name in views:
+            self.drop_view(name)
         own = self.place(Name(database, schema, ""))
-        key = (own.catalog, own.identifier[:-1])
         with self._lock:
-            if not self._has_namespace(*key):
-                return
-            self._unsaved.pop(key, None)
+            self._unsaved.pop(own.key, None)
             catalog = self.catalog(own.catalog)
-            if load(catalog, (*key[1], VIEWS)) is not None:
-                catalog.purge_table((*key[1], VIEWS))
-            with suppress(NamespaceNotEmptyError):
-                catalog.drop_namespace(key[1])
-            self.forget()
+            if self._has_namespace(*own.key):
+                if load(catalog, (*own.key[1], VIEWS)) is not None:
+                    self._purge(Place(own.catalog, (*own.key[1], VIEWS)))
+                with suppress(NamespaceNotEmptyError):
+                    catalog.drop_namespace(own.key[1])
+            self._namespaces.pop(own.catalog, None)
+            self._listings.pop(own.key, None)
+            self._stored.pop(own.key, None)
 
     # Tables that change
 
@@ -470,13 +557,12 @@ class Attachment:
     def written(self, name: Name, place: Place, table: Table) -> None:
         """See a table as it is after a commit."""
         with self._lock:
-            key = (place.catalog, place.identifier[:-1])
             self._namespaces.pop(place.catalog, None)
-            if key in self._listings:
-                self._listings[key][place.identifier[-1].lower()] = place.identifier[-1]
-            if self.stored_view(name) is not None:
-                self.drop_view(name)
-            self.show(name, table)
+            if place.key in self._listings:
+                self._listings[place.key][place.identifier[-1].lower()] = place.identifier[-1]
+            self.forget_view(name)
+            self._restored.discard(name.key)
+            self._show(name, table, replaces_table=True)
 
     def rows(self, place: Place) -> str:
         """A query that gives the rows of a table."""
@@ -495,34 +581,35 @@ class Attachment:
     def drop(self, name: Name) -> None:
         """Drop a table, its files too."""
         place = self.found(name)
-        if place is None:
-            return
-        with self.writing(place):
-            self.hide(name)
-            try:
-                self.catalog(place.catalog).purge_table(place.identifier)
-            except (NoSuchTableError, NotImplementedError):
-                self.catalog(place.catalog).drop_table(place.identifier)
-            self._gone(place)
+        if place is not None:
+            with self.writing(place):
+                self._purge(place)
+                self.hide(name)
+
+    def _purge(self, place: Place) -> None:
+        catalog = self.catalog(place.catalog)
+        try:
+            catalog.purge_table(place.identifier)
+        except NotImplementedError:
+            catalog.drop_table(place.identifier)
+        except NoSuchTableError:
+            pass
+        self._gone(place)
 
     def _gone(self, place: Place) -> None:
         with self._lock:
-            key = (place.catalog, place.identifier[:-1])
-            self._listings.get(key, {}).pop(place.identifier[-1].lower(), None)
+            self._listings.get(place.key, {}).pop(place.identifier[-1].lower(), None)
 
     def rename(self, name: Name, new: Name) -> None:
-        """Rename a table; it stays where it is."""
-        place, to = self.found(name), self.place(new)
-        if place is None:
-            raise IcebergError(f"there is no Iceberg table {name.schema}.{name.identifier}")
-        catalog = self.catalog(place.catalog)
+        """Rename a table; its files stay where they are."""
+        place, to = self.existing(name), self.place(new)
+        table = self.catalog(place.catalog).rename_table(place.identifier, to.identifier)
         self.hide(name)
-        table = catalog.rename_table(place.identifier, to.identifier)
         self._gone(place)
         self.written(new, to, table)
 
-    def change(self, cursor: duckdb.DuckDBPyConnection, change: Change, bindings: object) -> None:
-        """Run a statement that changes an Iceberg table.
+    def change(self, cursor: duckdb.DuckDBPyConnection, change: Change, bindings: object) -> int:
+        """Run a statement that changes an Iceberg table; gives the number of rows that it changed.
 
         The statement runs on a copy of the table, which takes its name within a transaction of
         DuckDB; what is in it afterwards becomes the table in one commit, and the copy is rolled
@@ -536,25 +623,30 @@ class Attachment:
         place = self.found(name) if name is not None else None
         if name is None or place is None:
             raise IcebergError(f"there is no Iceberg table {'.'.join(change.target or ())}")
-        if change.verb == "drop":
+        if change.verb == "drop table":
             self.drop(name)
-            return
-        if change.verb == "alter":
+            return 0
+        if change.verb == "drop view":
+            raise IcebergError(f"{name} is an Iceberg table, not a view", "use DROP TABLE")
+        if change.verb == "alter table":
             raise IcebergError(
-                f"{name.schema}.{name.identifier} is an Iceberg table, and ALTER of DuckDB does "
-                "not reach it",
+                f"{name} is an Iceberg table, and ALTER of DuckDB does not reach it",
                 "change its columns in the model (on_schema_change, or --full-refresh)",
             )
         only_adds = change.verb in {"insert", "copy"} and change.mentions(name.identifier) == 1
+        is_copied = not only_adds and change.verb != "truncate"
         catalog = self.catalog(place.catalog)
+        count = 0
 
         def plan(table: Table) -> Rows:
+            nonlocal count
             _roll_back(cursor)
             cursor.execute("BEGIN")
             cursor.execute(f"DROP VIEW IF EXISTS {name.sql}")
-            limit = " LIMIT 0" if only_adds else ""
+            limit = "" if is_copied else " LIMIT 0"
             cursor.execute(f"CREATE TABLE {name.sql} AS {self._scan(table)}{limit}")
-            cursor.execute(change.sql, bindings)
+            found = cursor.execute(change.sql, bindings).fetchall()
+            count = found[0][0] if len(found) == 1 and isinstance(found[0][0], int) else len(found)
             return Rows(added=f"SELECT * FROM {name.sql}", replaces_all=not only_adds)
 
         with self.writing(place):
@@ -563,10 +655,7 @@ class Attachment:
             finally:
                 _roll_back(cursor)
             self.written(name, place, done.table)
-
-
-_DATABASE = "{{ database }}"
-"""Stands for the main database in the SQL of a stored view."""
+        return count
 
 
 def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:

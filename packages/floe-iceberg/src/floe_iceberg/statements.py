@@ -9,6 +9,8 @@ from itertools import pairwise
 
 import duckdb
 
+from floe_iceberg.sql import identifier
+
 Chain = tuple[str, ...]
 """Names with dots between them, as in `schema.table`, unquoted."""
 
@@ -16,7 +18,8 @@ _KEYWORD = duckdb.token_type.keyword
 _IDENTIFIER = duckdb.token_type.identifier
 _NAMES = {_KEYWORD, _IDENTIFIER}
 _WORD = re.compile(r"[^\W\d][\w$]*")
-_SKIPPED = {"table", "view", "only", "if", "exists", "not", "or", "replace", "into", "from"}
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_SKIPPED = {"only", "if", "exists", "not", "or", "ignore", "replace", "into", "from", "table"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,15 @@ class Token:
     Attributes:
         text: The word; a quoted name without its quotes.
         kind: DuckDB's kind of token.
+        start: Where it begins, in bytes of UTF-8.
+        end: Where it ends.
         is_quoted: Whether it was quoted.
     """
 
     text: str
     kind: object
+    start: int
+    end: int
     is_quoted: bool = False
 
     @property
@@ -47,26 +54,17 @@ def tokens(sql: str) -> list[Token]:
     made = []
     for (start, kind), end in zip(found, ends, strict=True):
         text = raw[start:end].decode()
-        if kind in _NAMES and text.startswith('"'):
-            name = _quoted(text)
-            made.append(Token(name, _IDENTIFIER, is_quoted=True))
-        elif kind in _NAMES:
-            word = _WORD.match(text)
-            made.append(Token(word[0] if word else text.strip(), kind))
-        else:
-            made.append(Token(text[:1] if kind == duckdb.token_type.operator else text, kind))
+        if kind not in _NAMES:
+            shown = text[:1] if kind == duckdb.token_type.operator else text
+            made.append(Token(shown, kind, start, start + len(shown.encode())))
+            continue
+        quoted = _QUOTED.match(text)
+        word = quoted or _WORD.match(text)
+        written = word[0] if word else text.strip()
+        name = written[1:-1].replace('""', '"') if quoted else written
+        stop = start + len(written.encode())
+        made.append(Token(name, _IDENTIFIER if quoted else kind, start, stop, bool(quoted)))
     return made
-
-
-def _quoted(text: str) -> str:
-    end = 1
-    while end < len(text):
-        if text[end] == '"':
-            if text[end : end + 2] != '""':
-                break
-            end += 1
-        end += 1
-    return text[1:end].replace('""', '"')
 
 
 def chains(sql: str) -> set[Chain]:
@@ -104,23 +102,44 @@ def candidates(sql: str) -> set[Chain]:
     return found
 
 
+def with_database(sql: str, old: str, new: str) -> str:
+    """Let tables of one database be those of another: `old.schema.table` is `new.schema.table`."""
+    raw = sql.encode()
+    words = tokens(sql)
+    parts, position = [], 0
+    for before, word, dot, _, second in zip(
+        [None, *words], words, words[1:], words[2:], words[3:], strict=False
+    ):
+        is_first = before is None or before.text != "."
+        if is_first and dot.text == second.text == "." and _is(word, old):
+            parts += [raw[position : word.start], identifier(new).encode()]
+            position = word.end
+    return b"".join([*parts, raw[position:]]).decode()
+
+
+def _is(word: Token, name: str) -> bool:
+    return word.kind in _NAMES and word.text.lower() == name.lower()
+
+
 _CHANGING = {"insert", "update", "delete", "merge", "truncate", "copy", "alter", "drop"}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A statement that changes a table.
+    """A statement that changes a table, or drops a schema.
 
     Attributes:
         sql: The statement.
-        verb: `insert`, `update`, `delete`, `merge`, `truncate`, `copy`, `alter` or `drop`; `select`
-            for every other statement.
-        target: The table that it changes; None where there is none.
+        verb: `insert`, `update`, `delete`, `merge`, `truncate`, `copy`, `alter table`,
+            `drop table`, `drop view`, `drop schema`; `select` for every other statement.
+        target: The table or schema; None where there is none.
+        is_cascading: Whether what depends on it is dropped too.
     """
 
     sql: str
     verb: str
     target: Chain | None
+    is_cascading: bool = False
 
     def mentions(self, name: str) -> int:
         """How often a name is in the statement."""
@@ -144,31 +163,39 @@ def changes(sql: str) -> list[Change] | None:
 
 def _change(sql: str) -> Change:
     words = tokens(sql)
-    start = _verb(words)
-    if start is None:
+    position = _verb(words)
+    if position is None:
         return Change(sql, "select", None)
-    token, rest = words[start], words[start + 1 :]
+    verb, rest = words[position].word, words[position + 1 :]
+    if verb in {"alter", "drop"}:
+        verb, rest = f"{verb} {rest[0].word if rest else ''}", rest[1:]
+        if verb not in {"alter table", "drop table", "drop view", "drop schema"}:
+            return Change(sql, "select", None)
     while rest and rest[0].word in _SKIPPED:
         rest = rest[1:]
     target = next(_chains(rest), None) if rest and rest[0].kind in _NAMES else None
-    is_read = token.word == "copy" and not _copies_from(rest, target)
-    if token.word == "select" or is_read:
+    if verb in {"select", "explain"} or (verb == "copy" and not _copies_from(rest)):
         return Change(sql, "select", None)
-    return Change(sql, token.word, target)
+    return Change(sql, verb, target, is_cascading=any(word.word == "cascade" for word in rest))
 
 
 def _verb(words: list[Token]) -> int | None:
-    """Where the word is that says what a statement does, common table expressions left aside."""
+    """Where the word is that says what a statement does; CTEs may come before it."""
     depth = 0
     for position, token in enumerate(words):
         depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth == 0 and token.word in _CHANGING | {"select"}:
+        if depth == 0 and token.word in _CHANGING | {"select", "explain"}:
             return position
     return None
 
 
-def _copies_from(rest: list[Token], target: Chain | None) -> bool:
-    return target is not None and any(word.word == "from" for word in rest[: 2 * len(target)])
+def _copies_from(rest: list[Token]) -> bool:
+    depth = 0
+    for token in rest:
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if depth == 0 and token.word in {"from", "to"}:
+            return token.word == "from"
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dbt.adapters.contracts.connection import Connection, ConnectionState
+from typing import Any
+
+import duckdb
+from dbt.adapters.contracts.connection import AdapterResponse, Connection, ConnectionState
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.exceptions import FailedToConnectError
 
@@ -32,13 +35,28 @@ class IcebergConnectionManager(DuckDBConnectionManager):
                     base._ENV = IcebergEnvironment(connection.credentials)
                 connection.handle = base._ENV.handle()
                 connection.state = ConnectionState.OPEN
-            except RuntimeError as problem:
+            except (RuntimeError, duckdb.Error) as problem:
                 connection.handle = None
                 connection.state = ConnectionState.FAIL
-                raise FailedToConnectError(str(problem)) from problem
+                raise FailedToConnectError(_connection_text(problem)) from problem
         return connection
 
     @classmethod
     def close_all_connections(cls) -> None:
         """Forget the environment, where it is kept."""
         DuckDBConnectionManager.close_all_connections()
+
+    @classmethod
+    def get_response(cls, cursor: Any) -> AdapterResponse:
+        """What dbt records of a statement: the rows that it wrote, where it wrote any."""
+        rows, cursor.rows = getattr(cursor, "rows", None), None
+        return AdapterResponse(_message="OK", rows_affected=rows)
+
+
+def _connection_text(problem: Exception) -> str:
+    if "Could not set lock" in str(problem):
+        return (
+            f"{problem}\nAnother process has this file of DuckDB open. It holds no tables: "
+            "give each process a `path` of its own, or `:memory:`."
+        )
+    return str(problem)

@@ -59,7 +59,19 @@ class IcebergCredentials(DuckDBCredentials):
     @property
     def unique_field(self) -> str:
         """What dbt hashes to count adapters; nothing of the catalog is in it."""
-        return self.path + self.external_root
+        return f"{self.path}{self.external_root}"
+
+    def shown(self, catalog: str) -> str:
+        """What may be shown of a catalog: its kind, and where it is."""
+        if catalog == OWN and isinstance(self.catalog, str):
+            return f"{self.catalog} of PyIceberg's own configuration"
+        known = self.attached().catalogs[catalog]
+        uri = known.get("uri", "")
+        if "@" in uri:
+            scheme, _, rest = uri.partition("://")
+            uri = f"{scheme}://{rest.rpartition('@')[2]}"
+        found = (known.get("type", ""), uri, known.get("warehouse", ""))
+        return ", ".join(part for part in found if part)
 
     def attached(self) -> Attached:
         """The catalogs and tables, for DuckDB."""
@@ -68,8 +80,7 @@ class IcebergCredentials(DuckDBCredentials):
         return Attached(
             {key: _texts(properties) for key, properties in catalogs.items()},
             self.database,
-            self.schema,
-            {
+            tables={
                 name: Placement(
                     place.get("catalog", OWN),
                     place.get("namespace", name.partition(".")[0]),
@@ -77,6 +88,7 @@ class IcebergCredentials(DuckDBCredentials):
                 )
                 for name, place in self.tables.items()
             },
+            path=str(self.path),
         )
 
 

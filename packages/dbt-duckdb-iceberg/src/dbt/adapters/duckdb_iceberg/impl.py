@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 from dbt.adapters.base import BaseRelation
+from dbt.adapters.base.impl import ConstraintSupport
 from dbt.adapters.base.meta import available
-from dbt.adapters.contracts.connection import AdapterResponse
 from dbt.adapters.contracts.relation import RelationType
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.duckdb.impl import DuckDBAdapter, DuckDBConfig
-from dbt_common.exceptions import DbtDatabaseError, DbtRuntimeError
+from dbt.adapters.events.logging import AdapterLogger
+from dbt_common.contracts.constraints import ConstraintType
+from dbt_common.exceptions import DbtRuntimeError
 
 from dbt.adapters.duckdb_iceberg.connections import IcebergConnectionManager
-from dbt.adapters.duckdb_iceberg.environment import collecting, text_of
-from floe_core.errors import FloeError
+from dbt.adapters.duckdb_iceberg.environment import IcebergCursor, IcebergEnvironment, collecting
+from dbt.adapters.duckdb_iceberg.errors import explained
 from floe_iceberg import (
-    Committed,
     Layout,
     Rows,
     describe,
@@ -31,13 +32,15 @@ from floe_iceberg import (
     scan_sql,
 )
 from floe_iceberg.attachment import VIEWS, Attachment, Name
-from floe_iceberg.shape import document_table, reshape_columns
+from floe_iceberg.shape import document_table, needs_new_column, reshape_columns
 from floe_iceberg.sql import identifier
 from floe_iceberg.types import StoredType
 
 if TYPE_CHECKING:
     import agate
     from pyiceberg.table import Table
+
+logger = AdapterLogger("Iceberg")
 
 _FORMATS = {"iceberg", "parquet", "default", None}
 
@@ -71,7 +74,16 @@ class IcebergAdapter(DuckDBAdapter):
     ConnectionManager = IcebergConnectionManager
     AdapterSpecificConfigs = IcebergConfig
 
-    def get_adapter_run_info(self, config: Any) -> Any:
+    CONSTRAINT_SUPPORT = {  # noqa: RUF012 - as dbt declares it
+        ConstraintType.not_null: ConstraintSupport.ENFORCED,
+        ConstraintType.check: ConstraintSupport.NOT_SUPPORTED,
+        ConstraintType.unique: ConstraintSupport.NOT_SUPPORTED,
+        ConstraintType.primary_key: ConstraintSupport.NOT_SUPPORTED,
+        ConstraintType.foreign_key: ConstraintSupport.NOT_SUPPORTED,
+    }
+
+    @classmethod
+    def get_adapter_run_info(cls, config: Any) -> Any:
         """What dbt records of the adapter; its name cannot be told from the class's."""
         from dbt.adapters.base.impl import AdapterTrackingRelationInfo
 
@@ -81,7 +93,7 @@ class IcebergAdapter(DuckDBAdapter):
             adapter_name="duckdb_iceberg",
             base_adapter_version="",
             adapter_version=version,
-            model_adapter_details=self._get_adapter_specific_run_info(config),
+            model_adapter_details=cls._get_adapter_specific_run_info(config),
         )
 
     @property
@@ -91,21 +103,28 @@ class IcebergAdapter(DuckDBAdapter):
         lake: Attachment = DuckDBConnectionManager.env().lake
         return lake
 
+    def _name(self, relation: BaseRelation) -> Name:
+        path = relation.path
+        database = path.database or self.config.credentials.database
+        return Name(database, path.schema or "", path.identifier or "")
+
+    @property
+    def _handle(self) -> IcebergCursor:
+        handle: IcebergCursor = self.connections.get_thread_connection().handle.cursor()
+        return handle
+
     @property
     def _cursor(self) -> duckdb.DuckDBPyConnection:
-        cursor: duckdb.DuckDBPyConnection = (
-            self.connections.get_thread_connection().handle.cursor()._cursor
-        )
-        return cursor
+        return self._handle._cursor
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except FloeError as problem:
-            raise DbtRuntimeError(text_of(problem)) from problem
-        except duckdb.Error as problem:
-            raise DbtDatabaseError(str(problem)) from problem
+    def debug_query(self) -> None:
+        """What `dbt debug` tries: DuckDB, and every catalog."""
+        super().debug_query()
+        lake, credentials = self.lake, DuckDBConnectionManager.env().creds
+        with explained():
+            for catalog, count in lake.namespaces().items():
+                shown = credentials.shown(catalog)
+                logger.info(f"Iceberg catalog {catalog} ({shown}): {count} namespaces")
 
     # Tables
 
@@ -121,30 +140,23 @@ class IcebergAdapter(DuckDBAdapter):
 
     def _replace(
         self, relation: BaseRelation, sql: str, config: Any, cursor: duckdb.DuckDBPyConnection
-    ) -> Committed:
-        lake, name = self.lake, name_of(relation)
-        place = lake.found(name) or lake.place(name)
-        with self._explained(), lake.writing(place):
+    ) -> None:
+        lake = self.lake
+        name = self._name(relation)
+        with explained():
             lake.prepare(sql)
             layout = self._layout(config, lake.table_properties(name))
-            done = replace(lake.catalog(place.catalog), place.identifier, cursor, sql, layout)
-            lake.written(name, place, done.table)
-        self._note(relation, done)
-        return done
+            place = lake.found(name) or lake.place(name)
+            with lake.writing(place):
+                catalog = lake.catalog(place.catalog)
+                done = replace(catalog, place.identifier, cursor, f"{sql}\n", layout)
+                lake.written(name, place, done.table)
+        self._handle.rows = done.rows
 
     @available
-    def written_rows(self, relation: BaseRelation) -> int:
-        """Rows that were last written to a table in this thread."""
-        return self._written.get(name_of(relation).key, 0)
-
-    @property
-    def _written(self) -> dict[tuple[str, str, str], int]:
-        if not hasattr(self, "_written_rows"):
-            self._written_rows: dict[tuple[str, str, str], int] = {}
-        return self._written_rows
-
-    def _note(self, relation: BaseRelation, done: Committed) -> None:
-        self._written[name_of(relation).key] = done.rows
+    def written_rows(self) -> int:
+        """Rows that this thread has written last."""
+        return self._handle.rows or 0
 
     def _layout(self, config: Any, given: Mapping[str, str]) -> Layout:
         """What a model's configuration says of its table."""
@@ -163,7 +175,7 @@ class IcebergAdapter(DuckDBAdapter):
         model = config.model
         columns = getattr(model, "columns", None) or {}
         return Layout(
-            partition_by=[parse_partition_by(f) for f in _listed(config, "partition")],
+            partition_by=[parse_partition_by(text) for text in _listed(config, "partition")],
             sort_by=_listed(config, "sort"),
             properties={str(key): _text(value) for key, value in properties.items()},
             comment=getattr(model, "description", None) if persist.get("relation") else None,
@@ -184,41 +196,32 @@ class IcebergAdapter(DuckDBAdapter):
         source: BaseRelation,
         keys: Sequence[str] | str | None,
         statement: str,
+        config: Any,
         on_schema_change: str = "ignore",
+        can_change_all: bool = False,
     ) -> str:
         """Run SQL that changes the rows of a table whose keys are those of another one.
 
         Args:
             relation: The Iceberg table.
             source: A temporary table with the same keys.
-            keys: Columns that rows are matched by, or a condition over `t` (the table) and `s`.
-                Without keys no row matches.
-            statement: SQL that changes `"__dbt_target__"`, which stands for a table of the rows that
-                match.
+            keys: Columns that rows are matched by, or an expression. Without them no row matches.
+            statement: SQL that changes `"__dbt_target__"`, which stands for a table of the rows
+                that match.
+            config: The model's configuration.
             on_schema_change: dbt's setting, for columns that only one of the two has.
+            can_change_all: Whether the statement may change rows whose keys do not match.
 
         Returns:
             `select 1`, for a macro that has to give a statement.
         """
-        condition = _condition(keys)
-        matched = (
-            f"EXISTS (SELECT 1 FROM {source.render()} AS s WHERE {condition})"
-            if condition
-            else "false"
-        )
         cursor = self._cursor
 
         def change(target: str) -> None:
             cursor.execute(statement.replace('"__dbt_target__"', target))
 
-        self._rewrite(
-            relation,
-            lambda table: Rows(
-                matched=matched,
-                change=change,
-                columns=self._columns(table, source, on_schema_change),
-            ),
-        )
+        matched = "true" if can_change_all else _condition(keys, source.render())
+        self._rewrite(relation, source, config, on_schema_change, matched, change=change)
         return "select 1"
 
     @available
@@ -228,6 +231,7 @@ class IcebergAdapter(DuckDBAdapter):
         source: BaseRelation,
         condition: str | None,
         rows: str,
+        config: Any,
         on_schema_change: str = "ignore",
     ) -> str:
         """Drop the rows that a condition over `t` holds for, and add those of a query.
@@ -235,14 +239,7 @@ class IcebergAdapter(DuckDBAdapter):
         Returns:
             `select 1`, for a macro that has to give a statement.
         """
-        self._rewrite(
-            relation,
-            lambda table: Rows(
-                matched=condition,
-                added=rows,
-                columns=self._columns(table, source, on_schema_change),
-            ),
-        )
+        self._rewrite(relation, source, config, on_schema_change, condition, added=rows)
         return "select 1"
 
     @available
@@ -252,59 +249,71 @@ class IcebergAdapter(DuckDBAdapter):
         Returns:
             `select 1`, for a macro that has to give a statement.
         """
-        lake, name = self.lake, name_of(relation)
-        place = lake.found(name) or lake.place(name)
-        with self._explained(), lake.writing(place):
-            done = overwrite_partitions(
-                lake.catalog(place.catalog), place.identifier, self._cursor, rows
-            )
-            lake.written(name, place, done.table)
-        self._note(relation, done)
+        lake = self.lake
+        name = self._name(relation)
+        with explained():
+            place = lake.existing(name)
+            with lake.writing(place):
+                catalog = lake.catalog(place.catalog)
+                done = overwrite_partitions(catalog, place.identifier, self._cursor, rows)
+                lake.written(name, place, done.table)
+        self._handle.rows = done.rows
         return "select 1"
 
-    @available
-    def change_columns(
-        self, relation: BaseRelation, added: Sequence[Any], removed: Sequence[Any]
+    def _rewrite(
+        self,
+        relation: BaseRelation,
+        source: BaseRelation,
+        config: Any,
+        on_schema_change: str,
+        matched: str | None,
+        *,
+        change: Callable[[str], None] | None = None,
+        added: str | None = None,
     ) -> None:
-        """Add and remove columns of an Iceberg table; no data is written."""
-        lake, name = self.lake, name_of(relation)
-        place = lake.found(name) or lake.place(name)
-        with self._explained(), lake.writing(place):
-            catalog = lake.catalog(place.catalog)
-            table = catalog.load_table(place.identifier)
-            gone = {column.name.lower() for column in removed}
-            columns = {
-                known: stored
-                for known, stored in describe(self._cursor, scan_sql(table)).items()
-                if known.lower() not in gone
-            }
-            for column in added:
-                kind = f"SELECT CAST(NULL AS {column.data_type}) AS {identifier(column.name)}"
-                columns |= describe(self._cursor, kind)
-            with table.transaction() as transaction:
-                reshape_columns(transaction, columns)
-            lake.written(name, place, catalog.load_table(place.identifier))
+        lake, cursor = self.lake, self._cursor
+        name = self._name(relation)
+        required = _not_null(config.model)
+        copy = f"temp.main.{identifier(f'{relation.identifier}__dbt_copy')}"
 
-    @available
-    def document(
-        self, relation: BaseRelation, comment: str | None, columns: Mapping[str, Any]
-    ) -> None:
-        """Describe an Iceberg table and its columns, where that is not done already."""
-        lake, name = self.lake, name_of(relation)
-        place = lake.found(name) or lake.place(name)
-        docs = {known: column["description"] for known, column in columns.items()}
-        with self._explained(), lake.writing(place):
-            catalog = lake.catalog(place.catalog)
-            if document_table(catalog.load_table(place.identifier), comment, docs):
-                lake.written(name, place, catalog.load_table(place.identifier))
+        def plan(table: Table) -> Rows:
+            columns = self._columns(table, source, on_schema_change)
+            changed = [] if columns is None else needs_new_column(table.schema(), columns)
+            if columns is None or not changed:
+                return Rows(
+                    matched=matched,
+                    change=change,
+                    added=added,
+                    columns=columns,
+                    required=required,
+                )
+            # Files keep the type that they were written with: all rows are written anew.
+            types = {column: columns[column].duckdb for column in changed}
+            cursor.execute(f"CREATE OR REPLACE TEMP TABLE {copy} AS {_cast(table, types)}")
+            if change is not None:
+                for column in columns:
+                    kind = columns[column].duckdb
+                    quoted = identifier(column)
+                    cursor.execute(f"ALTER TABLE {copy} ADD COLUMN IF NOT EXISTS {quoted} {kind}")
+                change(copy)
+            elif matched is not None:
+                cursor.execute(f"DELETE FROM {copy} AS t WHERE {matched}")
+            kept = {field.name for field in table.schema().fields} & set(columns)
+            names = columns if change is not None else [c for c in columns if c in kept]
+            rows = f"SELECT {', '.join(map(identifier, names))} FROM {copy}"
+            if added is not None:
+                rows = f"{rows} UNION ALL BY NAME ({added})"
+            return Rows(added=rows, replaces_all=True, columns=columns, required=required)
 
-    def _rewrite(self, relation: BaseRelation, plan: Any) -> None:
-        lake, name = self.lake, name_of(relation)
-        place = lake.found(name) or lake.place(name)
-        with self._explained(), lake.writing(place):
-            done = rewrite(lake.catalog(place.catalog), place.identifier, self._cursor, plan)
-            lake.written(name, place, done.table)
-        self._note(relation, done)
+        with explained():
+            place = lake.existing(name)
+            try:
+                with lake.writing(place):
+                    done = rewrite(lake.catalog(place.catalog), place.identifier, cursor, plan)
+                    lake.written(name, place, done.table)
+            finally:
+                cursor.execute(f"DROP TABLE IF EXISTS {copy}")
+        self._handle.rows = done.rows
 
     def _columns(
         self, table: Table, source: BaseRelation, on_schema_change: str
@@ -315,10 +324,51 @@ class IcebergAdapter(DuckDBAdapter):
         cursor = self._cursor
         known = describe(cursor, scan_sql(table))
         given = describe(cursor, f"SELECT * FROM {source.render()}")
+        spelled = {name.lower(): name for name in known}
+        given = {spelled.get(name.lower(), name): stored for name, stored in given.items()}
         if on_schema_change == "append_new_columns":
-            names = {name.lower() for name in known}
-            return {**known, **{n: s for n, s in given.items() if n.lower() not in names}}
+            return {**known, **{n: s for n, s in given.items() if n not in known}}
         return given
+
+    @available
+    def change_columns(
+        self, relation: BaseRelation, added: Sequence[Any], removed: Sequence[Any]
+    ) -> None:
+        """Add and remove columns of an Iceberg table; no data is written."""
+        lake = self.lake
+        name = self._name(relation)
+        with explained():
+            place = lake.existing(name)
+            with lake.writing(place):
+                catalog = lake.catalog(place.catalog)
+                table = catalog.load_table(place.identifier)
+                gone = {column.name.lower() for column in removed}
+                columns = {
+                    known: stored
+                    for known, stored in describe(self._cursor, scan_sql(table)).items()
+                    if known.lower() not in gone
+                }
+                for column in added:
+                    kind = f"SELECT CAST(NULL AS {column.data_type}) AS {identifier(column.name)}"
+                    columns |= describe(self._cursor, kind)
+                with table.transaction() as transaction:
+                    reshape_columns(transaction, columns)
+                lake.written(name, place, catalog.load_table(place.identifier))
+
+    @available
+    def document(
+        self, relation: BaseRelation, comment: str | None, columns: Mapping[str, Any]
+    ) -> None:
+        """Describe an Iceberg table and its columns, where that is not done already."""
+        lake = self.lake
+        name = self._name(relation)
+        docs = {known: column["description"] for known, column in columns.items()}
+        with explained():
+            place = lake.existing(name)
+            with lake.writing(place):
+                catalog = lake.catalog(place.catalog)
+                if document_table(catalog.load_table(place.identifier), comment, docs):
+                    lake.written(name, place, catalog.load_table(place.identifier))
 
     # Python models
 
@@ -340,10 +390,14 @@ class IcebergAdapter(DuckDBAdapter):
         cursor = self._cursor
 
         def take(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
-            arrow = connection.sql(f"SELECT * FROM {identifier(rows)}").arrow()
-            cursor.register("__dbt_rows", arrow)
-            cursor.execute(f"CREATE TEMP TABLE {relation.render()} AS SELECT * FROM __dbt_rows")
-            cursor.unregister("__dbt_rows")
+            query = f"SELECT * FROM {identifier(rows)}"
+            if connection is not cursor:
+                # What the model returned may itself read from the cursor, which can do one thing.
+                cursor.register("__dbt_rows", connection.sql(query).to_arrow_table())
+                query = "SELECT * FROM __dbt_rows"
+            cursor.execute(f"CREATE TEMP TABLE {relation.render()} AS {query}")
+            if connection is not cursor:
+                cursor.unregister("__dbt_rows")
 
         with collecting(take):
             self.submit_python_job(model, code)
@@ -353,45 +407,51 @@ class IcebergAdapter(DuckDBAdapter):
     @available
     def keep_view(self, relation: BaseRelation, sql: str) -> None:
         """Keep the SQL of a view in the catalog, and drop an Iceberg table of its name."""
-        lake, name = self.lake, name_of(relation)
-        with self._explained():
-            lake.keep_view(name, sql)
+        lake = self.lake
+        with explained():
+            lake.keep_view(self._name(relation), sql)
 
     @available
     def is_iceberg_table(self, relation: BaseRelation | None) -> bool:
         """Whether a relation is an Iceberg table."""
         if relation is None or relation.schema is None:
             return False
-        with self._explained():
-            return self.lake.found(name_of(relation)) is not None
-
-    @available
-    def drop_iceberg_table(self, relation: BaseRelation) -> None:
-        """Drop an Iceberg table."""
-        with self._explained():
-            self.lake.drop(name_of(relation))
+        lake = self.lake
+        with explained():
+            return lake.found(self._name(relation)) is not None
 
     def cleanup_connections(self) -> None:
-        """Keep the views of this invocation, and look at the catalogs anew in the next."""
+        """Keep the views of this invocation, and let go of DuckDB's file."""
         environment = DuckDBConnectionManager._ENV
-        if environment is not None:
-            with self._explained():
+        if not isinstance(environment, IcebergEnvironment):
+            super().cleanup_connections()
+            return
+        try:
+            with explained():
                 environment.lake.save_views()
-                environment.lake.forget()
-        super().cleanup_connections()
+        except DbtRuntimeError as problem:
+            logger.warning(
+                "The SQL of views could not be kept in the catalog, so other processes do not see "
+                f"them before dbt has run again. {problem}"
+            )
+        finally:
+            super().cleanup_connections()
+            environment.lake.forget()
+            environment.release()
+            DuckDBConnectionManager._LOGGED_MESSAGES.clear()
 
     # Relations
 
     def list_relations_without_caching(self, schema_relation: BaseRelation) -> list[BaseRelation]:
         """Everything in a schema: Iceberg tables, stored views, and what only DuckDB knows."""
         lake = self.lake
-        with self._explained():
+        with explained():
             tables, views = lake.relations(schema_relation.database, schema_relation.schema)
         known = {name.key for name in (*tables, *views)}
         found = [self._relation(name, RelationType.Table) for name in tables]
         found += [self._relation(name, RelationType.View) for name in views]
         others = super().list_relations_without_caching(schema_relation)
-        return found + [other for other in others if name_of(other).key not in known]
+        return found + [other for other in others if self._name(other).key not in known]
 
     def _relation(self, name: Name, kind: RelationType) -> BaseRelation:
         return self.Relation.create(
@@ -407,8 +467,9 @@ class IcebergAdapter(DuckDBAdapter):
         if relation.schema is None:
             super().drop_relation(relation)
             return
-        lake, name = self.lake, name_of(relation)
-        with self._explained():
+        lake = self.lake
+        name = self._name(relation)
+        with explained():
             if lake.found(name) is not None:
                 lake.drop(name)
                 self.cache_dropped(relation)
@@ -419,10 +480,11 @@ class IcebergAdapter(DuckDBAdapter):
 
     def rename_relation(self, from_relation: BaseRelation, to_relation: BaseRelation) -> None:
         """Rename a table or view."""
-        lake, name = self.lake, name_of(from_relation)
-        with self._explained():
+        lake = self.lake
+        name = self._name(from_relation)
+        with explained():
             if lake.found(name) is not None:
-                lake.rename(name, name_of(to_relation))
+                lake.rename(name, self._name(to_relation))
                 self.cache_renamed(from_relation, to_relation)
                 return
         super().rename_relation(from_relation, to_relation)
@@ -434,31 +496,30 @@ class IcebergAdapter(DuckDBAdapter):
     def drop_schema(self, relation: BaseRelation) -> None:
         """Drop a schema, with its Iceberg tables and stored views."""
         lake = self.lake
-        with self._explained():
-            tables, views = lake.relations(relation.database, relation.schema)
-            for name in tables:
-                lake.drop(name)
-            for name in views:
-                lake.drop_view(name)
-            lake.drop_namespace(relation.database, relation.schema)
+        name = self._name(relation)
+        with explained():
+            lake.drop_schema(name.database, name.schema)
         super().drop_schema(relation)
 
     # Documentation
 
-    def get_catalog_by_relations(self, *arguments: Any, **options: Any) -> Any:
+    def get_catalog_by_relations(self, used_schemas: Any, relations: set[BaseRelation]) -> Any:
         """The catalog of dbt docs, with Iceberg tables as tables."""
-        relations = arguments[1] if len(arguments) > 1 else options["relations"]
-        self._show(relations)
-        return super().get_catalog_by_relations(*arguments, **options)
-
-    def get_catalog(self, *arguments: Any, **options: Any) -> Any:
-        """The catalog of dbt docs, with Iceberg tables as tables."""
-        return super().get_catalog(*arguments, **options)
-
-    def _show(self, relations: Iterable[BaseRelation]) -> None:
-        with self._explained():
+        lake = self.lake
+        with explained():
             for relation in relations:
-                self.lake.prepare(relation.render())
+                lake.see(self._name(relation))
+        return super().get_catalog_by_relations(used_schemas, relations)
+
+    def get_catalog(self, relation_configs: Iterable[Any], used_schemas: Any) -> Any:
+        """The catalog of dbt docs, with Iceberg tables as tables."""
+        lake = self.lake
+        with explained():
+            for database, schema in used_schemas:
+                tables, views = lake.relations(database or self.config.credentials.database, schema)
+                for name in (*tables, *views):
+                    lake.see(name)
+        return super().get_catalog(relation_configs, used_schemas)
 
     def _catalog_filter_table(self, table: agate.Table, used_schemas: Any) -> agate.Table:
         filtered = super()._catalog_filter_table(table, used_schemas)
@@ -469,17 +530,12 @@ class IcebergAdapter(DuckDBAdapter):
         import agate
 
         lake = self.lake
-        tables: dict[Name, Any] = {}
         rows = []
         for row in table.rows:
             values = dict(zip(table.column_names, row.values(), strict=True))
             name = Name(values["table_database"], values["table_schema"], values["table_name"])
-            if name not in tables:
-                place = lake.found(name)
-                tables[name] = (
-                    lake.catalog(place.catalog).load_table(place.identifier) if place else None
-                )
-            loaded = tables[name]
+            with explained():
+                loaded = lake.table(name)
             if loaded is not None:
                 values["table_type"] = "BASE TABLE"
                 values["table_comment"] = loaded.properties.get("comment")
@@ -510,26 +566,37 @@ class IcebergAdapter(DuckDBAdapter):
         return ["append", "delete+insert", "merge", "insert_overwrite", "microbatch"]
 
 
-def name_of(relation: BaseRelation) -> Name:
-    """The name of a relation."""
-    path = relation.path
-    return Name(path.database or "", path.schema or "", path.identifier or "")
-
-
 def _listed(config: Any, key: str) -> list[str]:
+    """The columns of `partition_by` or `sort_by`, however it is spelled."""
     found = config.get(f"{key}_by") or config.get(f"{key}ed_by") or []
-    return [found] if isinstance(found, str) else list(found)
+    listed = [found] if isinstance(found, str) else found
+    if not isinstance(listed, list) or not all(isinstance(column, str) for column in listed):
+        example = "day(ordered_at)" if key == "partition" else "ordered_at"
+        raise DbtRuntimeError(
+            f"`{key}_by` is a column or a list of them, such as `{example}`, "
+            f"not {json.dumps(found)}"
+        )
+    return listed
 
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _condition(keys: Sequence[str] | str | None) -> str | None:
+def _condition(keys: Sequence[str] | str | None, source: str) -> str | None:
+    """What holds for a row `t` whose keys are those of a row of a source."""
     if not keys:
-        return None
-    names = [keys] if isinstance(keys, str) else list(keys)
-    return " AND ".join(f"s.{name} = t.{name}" for name in names)
+        return "false"
+    if isinstance(keys, str):
+        return f"({keys}) IN (SELECT ({keys}) FROM {source})"
+    same = " AND ".join(f"s.{key} = t.{key}" for key in keys)
+    return f"EXISTS (SELECT 1 FROM {source} AS s WHERE {same})"
+
+
+def _cast(table: Table, types: Mapping[str, str]) -> str:
+    """The rows of a table, some columns with another type."""
+    casts = (f"CAST({identifier(c)} AS {kind}) AS {identifier(c)}" for c, kind in types.items())
+    return f"SELECT * REPLACE ({', '.join(casts)}) FROM ({scan_sql(table)})"
 
 
 def _not_null(model: Any) -> frozenset[str]:
@@ -538,13 +605,12 @@ def _not_null(model: Any) -> frozenset[str]:
     if not (contract and contract.enforced):
         return frozenset()
     kinds: Mapping[str, Any] = getattr(model, "columns", None) or {}
-    return frozenset(
+    columns = {
         column.name
         for column in kinds.values()
         if any(constraint.type.value == "not_null" for constraint in column.constraints or [])
-    )
-
-
-def response(done: Committed) -> AdapterResponse:
-    """What dbt shows of a commit."""
-    return AdapterResponse(_message="OK", rows_affected=done.rows)
+    }
+    for constraint in getattr(model, "constraints", None) or []:
+        if constraint.type.value == "not_null":
+            columns.update(constraint.columns)
+    return frozenset(columns)

@@ -5,6 +5,9 @@
   {%- endif -%}
   {%- if config.get('contract').enforced -%}
     {{ get_assert_columns_equivalent(compiled_code) }}
+    {#- Not for the SQL: dbt warns of constraints that are not enforced. -#}
+    {%- do adapter.render_raw_columns_constraints(raw_columns=model['columns']) -%}
+    {%- do adapter.render_raw_model_constraints(raw_constraints=model['constraints']) -%}
     {%- set compiled_code = get_select_subquery(compiled_code) -%}
   {%- endif -%}
   {%- set sql_header = config.get('sql_header', none) -%}

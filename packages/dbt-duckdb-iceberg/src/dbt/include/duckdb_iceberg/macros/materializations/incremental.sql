@@ -3,7 +3,16 @@
   {%- set language = model['language'] -%}
   {%- set existing_relation = load_cached_relation(this) -%}
   {%- set target_relation = this.incorporate(type='table') -%}
-  {%- set is_new = existing_relation is none or existing_relation.is_view or should_full_refresh() or not adapter.is_iceberg_table(existing_relation) -%}
+  {%- set is_new = existing_relation is none or existing_relation.is_view or should_full_refresh() -%}
+  {%- if not is_new and not adapter.is_iceberg_table(existing_relation) -%}
+    {{ exceptions.raise_compiler_error(
+      existing_relation ~ " is a table of DuckDB's own, not an Iceberg table: drop it, or replace it with --full-refresh"
+    ) }}
+  {%- endif -%}
+  {%- set strategy = config.get('incremental_strategy') or 'default' -%}
+  {%- set strategy = 'delete+insert' if strategy == 'default' else strategy -%}
+  {#- Refuses a strategy that does not exist, also when it is not needed yet. -#}
+  {%- set make_sql = adapter.get_incremental_strategy_macro(context, strategy) if strategy != 'insert_overwrite' -%}
 
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {{ run_hooks(pre_hooks, inside_transaction=True) }}
@@ -12,8 +21,7 @@
     {% do duckdb_iceberg__write_model(target_relation, language) %}
     {% do create_indexes(target_relation) %}
   {% else %}
-    {% do duckdb_iceberg__write_increment(target_relation, language) %}
-    {% do duckdb_iceberg__report(target_relation, compiled_code) %}
+    {% do duckdb_iceberg__write_increment(target_relation, language, strategy, make_sql) %}
     {% do persist_docs(target_relation, model) %}
   {% endif %}
 
@@ -26,9 +34,7 @@
 {%- endmaterialization %}
 
 
-{% macro duckdb_iceberg__write_increment(target_relation, language) %}
-  {%- set strategy = config.get('incremental_strategy') or 'default' -%}
-  {%- set strategy = 'delete+insert' if strategy == 'default' else strategy -%}
+{% macro duckdb_iceberg__write_increment(target_relation, language, strategy, make_sql) %}
   {%- set on_schema_change = incremental_validate_on_schema_change(config.get('on_schema_change'), default='ignore') -%}
   {%- set predicates = config.get('predicates', none) or config.get('incremental_predicates', none) -%}
   {%- set unique_key = config.get('unique_key') -%}
@@ -44,13 +50,14 @@
   {%- set columns = get_quoted_csv(dest_columns | map(attribute='name')) -%}
   {%- set rows = 'select ' ~ columns ~ ' from ' ~ source_relation -%}
 
-  {% if strategy == 'append' or (strategy in ['delete+insert', 'merge'] and not unique_key) %}
-    {% do adapter.replace_rows(target_relation, source_relation, none, rows, on_schema_change) %}
+  {% if strategy == 'append' or (strategy == 'delete+insert' and not unique_key) %}
+    {% do adapter.replace_rows(target_relation, source_relation, none, rows, config, on_schema_change) %}
   {% elif strategy == 'insert_overwrite' %}
+    {% do duckdb_iceberg__change_columns(on_schema_change, source_relation, target_relation) %}
     {% do adapter.replace_partitions(target_relation, rows) %}
   {% elif strategy == 'microbatch' %}
     {%- set window = duckdb_iceberg__window() -%}
-    {% do adapter.replace_rows(target_relation, source_relation, duckdb_iceberg__and(window, predicates), rows ~ ' where ' ~ window, on_schema_change) %}
+    {% do adapter.replace_rows(target_relation, source_relation, duckdb_iceberg__and(window, predicates), rows ~ ' where ' ~ window, config, on_schema_change) %}
   {% else %}
     {%- set arguments = {
       'target_relation': duckdb_iceberg__matched_rows(target_relation),
@@ -59,11 +66,26 @@
       'dest_columns': dest_columns,
       'incremental_predicates': predicates,
     } -%}
-    {%- set make_sql = adapter.get_incremental_strategy_macro(context, strategy) -%}
-    {% do adapter.merge_rows(target_relation, source_relation, unique_key, make_sql(arguments), on_schema_change) %}
+    {%- set keys = unique_key if strategy == 'delete+insert' else (config.get('merge_on_using_columns') or unique_key) -%}
+    {% do adapter.merge_rows(target_relation, source_relation, keys, make_sql(arguments), config, on_schema_change, duckdb_iceberg__can_change_all(strategy)) %}
   {% endif %}
 
+  {% do duckdb_iceberg__report(compiled_code) %}
   {% do adapter.drop_relation(source_relation) %}
+{% endmacro %}
+
+
+{#- A strategy of the project's own may change any row, and so may a clause of MERGE for rows that the source has not. -#}
+{% macro duckdb_iceberg__can_change_all(strategy) %}
+  {%- if strategy not in ['delete+insert', 'merge'] -%}
+    {{ return(true) }}
+  {%- endif -%}
+  {%- for clause in (config.get('merge_clauses') or {}).get('when_not_matched', []) -%}
+    {%- if (clause.get('by') or '') | lower == 'source' -%}
+      {{ return(true) }}
+    {%- endif -%}
+  {%- endfor -%}
+  {{ return(false) }}
 {% endmacro %}
 
 
@@ -80,13 +102,33 @@
 {% endmacro %}
 
 
+{#- Partitions are overwritten by rows as they are: columns come and go before. -#}
+{% macro duckdb_iceberg__change_columns(on_schema_change, source_relation, target_relation) %}
+  {%- if on_schema_change in ['append_new_columns', 'sync_all_columns'] -%}
+    {%- set changes = check_for_schema_changes(source_relation, target_relation) -%}
+    {%- set is_synced = on_schema_change == 'sync_all_columns' -%}
+    {%- if is_synced and changes['new_target_types'] -%}
+      {{ exceptions.raise_compiler_error(
+        "insert_overwrite leaves other partitions as they are, so the type of "
+        ~ (changes['new_target_types'] | map(attribute='column_name') | join(', '))
+        ~ " cannot change in " ~ target_relation ~ ": run the model with --full-refresh"
+      ) }}
+    {%- endif -%}
+    {%- set removed = changes['target_not_in_source'] if is_synced else [] -%}
+    {%- if changes['source_not_in_target'] or removed -%}
+      {%- do adapter.change_columns(target_relation, changes['source_not_in_target'], removed) -%}
+    {%- endif -%}
+  {%- endif -%}
+{% endmacro %}
+
+
 {% macro duckdb_iceberg__window() %}
   {%- set event_time = config.get('event_time') -%}
   {%- if not event_time -%}
     {{ exceptions.raise_compiler_error("microbatch incremental strategy requires an 'event_time' model config") }}
   {%- endif -%}
   {%- if config.get('unique_key') -%}
-    {{ exceptions.raise_compiler_error("microbatch replaces whole windows of time and takes no 'unique_key': remove it, or use incremental_strategy='merge'") }}
+    {{ exceptions.raise_compiler_error("microbatch incremental strategy does not support 'unique_key', as it replaces whole windows of time: remove it, or use incremental_strategy='merge'") }}
   {%- endif -%}
   {%- set batch = model.get('batch') -%}
   {%- if not batch or not batch.get('event_time_start') or not batch.get('event_time_end') -%}

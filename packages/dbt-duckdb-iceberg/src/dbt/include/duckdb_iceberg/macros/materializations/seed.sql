@@ -15,8 +15,8 @@
   {%- set loaded_relation = make_temp_relation(target_relation) -%}
   {% do duckdb_iceberg__load_seed(loaded_relation, agate_table) %}
   {% do create_table_as(False, target_relation, 'select * from ' ~ loaded_relation) %}
+  {% do duckdb_iceberg__report('') %}
   {% do adapter.drop_relation(loaded_relation) %}
-  {% do duckdb_iceberg__report(target_relation, '') %}
 
   {% do create_indexes(target_relation) %}
   {{ run_hooks(post_hooks, inside_transaction=True) }}

@@ -2,8 +2,7 @@
 {% macro duckdb_iceberg__snapshot_merge_sql(target, source, insert_cols) -%}
   {%- set columns = config.get("snapshot_table_column_names") or get_snapshot_table_column_names() -%}
   {%- set statement_sql = duckdb__snapshot_merge_sql(duckdb_iceberg__matched_rows(target), source, insert_cols) -%}
-  {%- set key = columns.dbt_scd_id -%}
-  {{ return(adapter.merge_rows(target, source, key, statement_sql)) }}
+  {{ return(adapter.merge_rows(target, source, [columns.dbt_scd_id], statement_sql, config)) }}
 {%- endmacro %}
 
 

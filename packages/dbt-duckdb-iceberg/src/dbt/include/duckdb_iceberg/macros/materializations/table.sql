@@ -27,12 +27,13 @@
   {%- else -%}
     {% do create_table_as(False, target_relation, compiled_code) %}
   {%- endif -%}
-  {% do duckdb_iceberg__report(target_relation, compiled_code) %}
+  {% do duckdb_iceberg__report(compiled_code) %}
 {% endmacro %}
 
 
-{% macro duckdb_iceberg__report(target_relation, sql) %}
-  {% call noop_statement('main', 'OK', 'OK', adapter.written_rows(target_relation)) %}
+{#- The result of the model: the statement is not run again, and the rows are those just written. -#}
+{% macro duckdb_iceberg__report(sql) %}
+  {% call noop_statement('main', 'OK', 'OK', adapter.written_rows()) %}
     {{ sql }}
   {% endcall %}
 {% endmacro %}

@@ -6,24 +6,25 @@
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
+  {%- if config.get('sql_header') -%}
+    {%- do run_query(config.get('sql_header')) -%}
+  {%- endif -%}
   {% if config.get('contract').enforced %}
     {{ get_assert_columns_equivalent(sql) }}
   {% endif %}
 
-  {#- The SQL is bound before anything is dropped. -#}
-  {% do adapter.get_column_schema_from_query(sql) %}
-  {% if existing_relation is not none and adapter.is_iceberg_table(existing_relation) %}
+  {%- if existing_relation is not none and not existing_relation.is_view and not adapter.is_iceberg_table(existing_relation) -%}
+    {#- A table of DuckDB's own: the SQL is bound before it goes. -#}
+    {% do adapter.get_column_schema_from_query(sql ~ '\n') %}
     {% do adapter.drop_relation(existing_relation) %}
-  {% elif existing_relation is not none and not existing_relation.is_view %}
-    {% do adapter.drop_relation(existing_relation) %}
-  {% endif %}
+  {%- endif -%}
 
   {% call statement('main') -%}
-    {{ config.get('sql_header') or '' }}
     create or replace view {{ target_relation }} as (
       {{ sql }}
     );
   {%- endcall %}
+  {#- An Iceberg table that had the name goes when the view is there. -#}
   {% do adapter.keep_view(target_relation, sql) %}
 
   {% do persist_docs(target_relation, model) %}
