@@ -1,0 +1,77 @@
+"""Seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dbt.tests.adapter.simple_seed.test_seed import (
+    BaseBasicSeedTests,
+    BaseSeedConfigFullRefreshOff,
+    BaseSeedConfigFullRefreshOn,
+    BaseSeedCustomSchema,
+    BaseSeedParsing,
+    BaseSeedSpecificFormats,
+    BaseSeedWithEmptyDelimiter,
+    BaseSeedWithUniqueDelimiter,
+    BaseSeedWithWrongDelimiter,
+    BaseSimpleSeedEnabledViaConfig,
+    BaseTestEmptySeed,
+)
+from dbt.tests.adapter.simple_seed.test_seed_type_override import BaseSimpleSeedColumnOverride
+from dbt.tests.util import run_dbt
+
+
+class TestBasicSeed(BaseBasicSeedTests):
+    def test_simple_seed_full_refresh_flag(self, project: Any) -> None:
+        # dbt's own test wants dependent views to be dropped, which neither DuckDB nor Iceberg does.
+        self._build_relations_for_test(project)
+        result = run_dbt(["seed", "--full-refresh"])
+        self._check_relation_end_state(run_result=result, project=project, exists=True)
+
+
+class TestSeedConfigFullRefreshOn(BaseSeedConfigFullRefreshOn):
+    def test_simple_seed_full_refresh_config(self, project: Any) -> None:
+        # dbt's own test wants dependent views to be dropped, which neither DuckDB nor Iceberg does.
+        self._build_relations_for_test(project)
+        result = run_dbt(["seed"])
+        self._check_relation_end_state(run_result=result, project=project, exists=True)
+
+
+class TestSeedConfigFullRefreshOff(BaseSeedConfigFullRefreshOff):
+    pass
+
+
+class TestSeedCustomSchema(BaseSeedCustomSchema):
+    pass
+
+
+class TestSeedWithUniqueDelimiter(BaseSeedWithUniqueDelimiter):
+    pass
+
+
+class TestSeedWithWrongDelimiter(BaseSeedWithWrongDelimiter):
+    pass
+
+
+class TestSeedWithEmptyDelimiter(BaseSeedWithEmptyDelimiter):
+    pass
+
+
+class TestSimpleSeedEnabledViaConfig(BaseSimpleSeedEnabledViaConfig):
+    pass
+
+
+class TestSeedParsing(BaseSeedParsing):
+    pass
+
+
+class TestSeedSpecificFormats(BaseSeedSpecificFormats):
+    pass
+
+
+class TestEmptySeed(BaseTestEmptySeed):
+    pass
+
+
+class TestSimpleSeedColumnOverride(BaseSimpleSeedColumnOverride):
+    pass

@@ -1,0 +1,280 @@
+"""Incremental models: each strategy, its keys, and what happens to columns."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Project
+
+BASE = "select 1 as id, 'a' as name union all select 2, 'b' union all select null, 'n'"
+NEXT = "select 2 as id, 'B' as name union all select 3, 'c' union all select null, 'm'"
+
+
+def model(config: str, first: str = BASE, then: str = NEXT) -> str:
+    return (
+        f"{{{{ config(materialized='incremental', {config}) }}}}\n"
+        f"{{% if is_incremental() %}} {then} {{% else %}} {first} {{% endif %}} -- end"
+    )
+
+
+def run_twice(project: Project, config: str, first: str = BASE, then: str = NEXT) -> None:
+    project.write({"m": model(config, first, then)})
+    project.dbt("run")
+    project.forget_duckdb()
+    assert project.dbt("run").responses["m"]["rows_affected"] > 0
+
+
+OLD_AND_NEW = [(1, "a"), (2, "B"), (3, "c"), (None, "m"), (None, "n")]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (
+            "incremental_strategy='append'",
+            [(1, "a"), (2, "B"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
+        ),
+        ("unique_key='id'", OLD_AND_NEW),
+        ("unique_key=['id']", OLD_AND_NEW),
+        ("unique_key='coalesce(id, 0)'", [(1, "a"), (2, "B"), (3, "c"), (None, "m")]),
+        (
+            "unique_key=['id', 'name']",
+            [(1, "a"), (2, "B"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
+        ),
+        ("incremental_strategy='merge', unique_key='id'", OLD_AND_NEW),
+        (
+            "incremental_strategy='merge', merge_on_using_columns=['id']",
+            OLD_AND_NEW,
+        ),
+        (
+            "incremental_strategy='merge', unique_key='id', merge_update_condition=\"false\"",
+            [(1, "a"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
+        ),
+        (
+            "incremental_strategy='merge', unique_key='id', merge_insert_condition='false'",
+            [(1, "a"), (2, "B"), (None, "n")],
+        ),
+        (
+            "incremental_strategy='merge', unique_key='id', merge_exclude_columns=['name']",
+            [(1, "a"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
+        ),
+        (
+            "incremental_strategy='merge', unique_key='id',"
+            " merge_update_set_expressions={'name': \"DBT_INTERNAL_DEST.name || 'x'\"}",
+            [(1, "a"), (2, "bx"), (3, "c"), (None, "m"), (None, "n")],
+        ),
+        (
+            "incremental_strategy='merge', unique_key='id', merge_clauses={"
+            "'when_matched': [{'action': 'delete'}],"
+            "'when_not_matched': [{'action': 'insert', 'mode': 'by_name'},"
+            " {'by': 'source', 'action': 'delete'}]}",
+            [(3, "c"), (None, "m")],
+        ),
+        (
+            "unique_key='id', incremental_predicates=[\"name <> 'b'\"]",
+            [(1, "a"), (2, "B"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
+        ),
+        ("incremental_strategy='insert_overwrite'", [(2, "B"), (3, "c"), (None, "m")]),
+        (
+            "incremental_strategy='insert_overwrite', partition_by='id'",
+            [(1, "a"), (2, "B"), (3, "c"), (None, "m")],
+        ),
+    ],
+)
+def test_strategies(project: Project, config: str, expected: list[tuple[object, ...]]) -> None:
+    run_twice(project, config)
+    assert project.rows("m") == expected
+    assert project.snapshots("m") == 2
+
+
+def test_a_strategy_of_the_project_sees_all_rows(project: Project) -> None:
+    project.write(
+        {
+            "macros/halve.sql": (
+                "{% macro get_incremental_halve_sql(args) %}"
+                "delete from {{ args.target_relation }} where id = 1;"
+                "insert into {{ args.target_relation }} select * from {{ args.temp_relation }}"
+                "{% endmacro %}"
+            )
+        }
+    )
+    run_twice(project, "incremental_strategy='halve'")
+    assert project.rows("m") == [(2, "B"), (2, "b"), (3, "c"), (None, "m"), (None, "n")]
+
+
+def test_a_strategy_that_does_not_exist(project: Project) -> None:
+    project.write({"m": model("incremental_strategy='upsert'")})
+    assert "upsert" in project.dbt("run", fails=True).messages["m"]
+
+
+def test_a_clause_that_raises_writes_nothing(project: Project) -> None:
+    project.write(
+        {
+            "m": model(
+                "incremental_strategy='merge', unique_key='id', merge_clauses={"
+                "'when_matched': [{'action': 'error', 'error_message': 'twice'}]}"
+            )
+        }
+    )
+    project.dbt("run")
+    assert "twice" in project.dbt("run", fails=True).messages["m"]
+    assert len(project.rows("m")) == 3
+
+
+MORE = "select 2 as id, 'B' as name, 2.5 as price"
+FEWER = "select 2 as id"
+OTHER = "select 2 as id, 7 as name"
+WIDER = "select 2::bigint as id, 'B' as name"
+
+
+@pytest.mark.parametrize(
+    ("change", "then", "columns", "expected"),
+    [
+        ("ignore", MORE, ["id", "name"], [(1, "a"), (2, "B"), (None, "n")]),
+        (
+            "append_new_columns",
+            MORE,
+            ["id", "name", "price"],
+            [(1, "a", None), (2, "B", 2.5), (None, "n", None)],
+        ),
+        ("append_new_columns", FEWER, ["id", "name"], [(1, "a"), (2, None), (None, "n")]),
+        (
+            "sync_all_columns",
+            MORE,
+            ["id", "name", "price"],
+            [(1, "a", None), (2, "B", 2.5), (None, "n", None)],
+        ),
+        ("sync_all_columns", FEWER, ["id"], [(1,), (2,), (None,)]),
+        ("sync_all_columns", WIDER, ["id", "name"], [(1, "a"), (2, "B"), (None, "n")]),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["delete+insert", "merge"])
+def test_columns_come_and_go(
+    project: Project,
+    strategy: str,
+    change: str,
+    then: str,
+    columns: list[str],
+    expected: list[tuple[object, ...]],
+) -> None:
+    config = f"unique_key='id', incremental_strategy='{strategy}', on_schema_change='{change}'"
+    if change == "ignore" and strategy == "merge":
+        # As in dbt-duckdb, whose MERGE takes columns by name: it says so, and writes nothing.
+        project.write({"m": model(config, then=then)})
+        project.dbt("run")
+        assert "price" in project.dbt("run", fails=True).messages["m"]
+        return
+    if change == "append_new_columns" and then == FEWER and strategy == "merge":
+        expected = [(1, "a"), (2, "b"), (None, "n")]
+    run_twice(project, config, then=then)
+    assert [f.name for f in project.table("m").schema().fields] == columns
+    assert project.rows("m", ", ".join(columns)) == expected
+    assert project.snapshots("m") == 2
+
+
+@pytest.mark.parametrize("strategy", ["append", "delete+insert", "merge"])
+def test_a_changed_type_keeps_the_old_values(project: Project, strategy: str) -> None:
+    config = (
+        f"unique_key='id', incremental_strategy='{strategy}', on_schema_change='sync_all_columns'"
+    )
+    first = "select 1 as id, 10 as n, 'x' as gone union all select 2, 20, 'y'"
+    then = "select 3 as id, 'thirty' as n, 1.5 as price"
+    run_twice(project, config, first, then)
+    assert project.rows("m", "id, n, price") == [
+        (1, "10", None),
+        (2, "20", None),
+        (3, "thirty", 1.5),
+    ]
+    assert [f.name for f in project.table("m").schema().fields] == ["id", "n", "price"]
+    assert project.snapshots("m") == 2
+
+
+def test_a_type_that_old_values_do_not_fit_writes_nothing(project: Project) -> None:
+    config = "unique_key='id', on_schema_change='sync_all_columns'"
+    project.write({"m": model(config, "select 1 as id, 'x' as n", "select 2 as id, 5 as n")})
+    project.dbt("run")
+    assert "Could not convert" in project.dbt("run", fails=True).messages["m"]
+    assert project.rows("m") == [(1, "x")]
+
+
+def test_changed_columns_fail_where_that_is_asked_for(project: Project) -> None:
+    project.write({"m": model("on_schema_change='fail'", then=MORE)})
+    project.dbt("run")
+    outcome = project.dbt("run", fails=True)
+    assert "out of sync" in outcome.messages["m"]
+    assert len(project.rows("m")) == 3
+
+
+def test_partitions_are_overwritten_with_another_column(project: Project) -> None:
+    config = (
+        "incremental_strategy='insert_overwrite', partition_by='id',"
+        " on_schema_change='append_new_columns'"
+    )
+    run_twice(project, config, then=MORE)
+    assert project.rows("m") == [(1, "a", None), (2, "B", 2.5), (None, "n", None)]
+
+
+def test_a_changed_type_does_not_go_with_partitions(project: Project) -> None:
+    config = (
+        "incremental_strategy='insert_overwrite', partition_by='id',"
+        " on_schema_change='sync_all_columns'"
+    )
+    project.write({"m": model(config, then=OTHER)})
+    project.dbt("run")
+    assert "run the model with --full-refresh" in project.dbt("run", fails=True).messages["m"]
+    assert len(project.rows("m")) == 3
+
+
+@pytest.mark.parametrize("concurrent", [True, False])
+def test_microbatches(project: Project, concurrent: bool) -> None:
+    project.write(
+        {
+            "events": (
+                "{{ config(event_time='ts') }}"
+                " select range as id, timestamp '2026-01-01' + to_hours(range * 6) as ts"
+                " from range(20)"
+            ),
+            "m": (
+                "{{ config(materialized='incremental', incremental_strategy='microbatch',"
+                f" event_time='ts', batch_size='day', begin='2026-01-01',"
+                f" concurrent_batches={concurrent}, partition_by='day(ts)') }}}}"
+                " select id, ts, '{{ run_started_at }}' as run from {{ ref('events') }}"
+            ),
+        }
+    )
+    span = ("--event-time-start", "2026-01-01", "--event-time-end", "2026-01-06")
+    project.dbt("run", *span)
+    assert project.rows("m", "id") == [(n,) for n in range(20)]
+    project.forget_duckdb()
+    project.dbt(
+        "run", "-s", "m", "--event-time-start", "2026-01-02", "--event-time-end", "2026-01-04"
+    )
+    assert project.rows("m", "id") == [(n,) for n in range(20)]
+    runs = project.rows("m", "run, id")
+    assert len({run for run, _ in runs}) == 2
+    assert sum(run == runs[-1][0] for run, _ in runs) == 8
+
+
+def test_snapshots_keep_what_was(project: Project) -> None:
+    project.write(
+        {
+            "src": "select 1 as id, 'a' as name union all select 2, 'b'",
+            "snapshots/s.sql": (
+                "{% snapshot s %}{{ config(unique_key='id', strategy='check', check_cols='all',"
+                " hard_deletes='invalidate') }} select * from {{ ref('src') }} {% endsnapshot %}"
+            ),
+        }
+    )
+    project.dbt("build")
+    project.write({"src": "select 1 as id, 'A' as name, 3 as extra union all select 3, 'c', 4"})
+    project.forget_duckdb()
+    project.dbt("build")
+    assert project.rows("s", "id, name, extra, dbt_valid_to is null") == [
+        (1, "A", 3, True),
+        (1, "a", None, False),
+        (2, "b", None, False),
+        (3, "c", 4, True),
+    ]
+    project.forget_duckdb()
+    project.dbt("snapshot")
+    assert len(project.rows("s")) == 4
