@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbt.adapters.duckdb_iceberg.statements import candidates, chains, changes, with_database
+from floe_iceberg.statements import candidates, chains, changes, with_database
 
 
 @pytest.mark.parametrize(
