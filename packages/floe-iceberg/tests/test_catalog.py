@@ -202,7 +202,7 @@ def test_damaged_metadata_names_the_table(
     before = set(tmp_path.rglob("*.parquet"))
     told = said(properties, lambda: replace(catalog, ORDERS, connection, "SELECT 2 AS id"))
     reason = reason.format(path=metadata)
-    expected = f"the metadata of sales.orders cannot be read: {reason}"
+    expected = f"the metadata of sales.orders cannot be read: {reason}; nothing was changed"
     assert told == (TableGoneError, expected, RESTORE)
     assert set(tmp_path.rglob("*.parquet")) == before
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -31,26 +32,28 @@ def open_catalog(folder: Path) -> Catalog:
     )
 
 
-def write_in_a_process(folder: Path, kind: str, number: int, commits: int, barrier: Any) -> None:
-    catalog, connection = open_catalog(folder), duckdb.connect()
-    barrier.wait()
-    for turn in range(commits):
-        match kind:
-            case "append":
-                append(catalog, T, connection, f"SELECT {number} AS writer, {turn} AS n")
-            case "replace":
-                replace(catalog, T, connection, f"SELECT {number} AS writer, {turn} AS n")
-            case "other tables":
-                name = ("sales", f"own_{number}")
-                replace(catalog, name, connection, f"SELECT {turn} AS n")
-            case "count":
-
-                def change(rows: str) -> None:
-                    connection.execute(f"UPDATE {rows} SET n = n + 1")
-
-                plan = Rows(matched="true", change=change)
-                rewrite(catalog, T, connection, lambda _: plan)  # noqa: B023
-    catalog.close()
+WRITER = """
+import sys
+import duckdb
+from pyiceberg.catalog import load_catalog
+from floe_iceberg import Rows, append, replace, rewrite
+folder, kind, number, commits = sys.argv[1:]
+catalog = load_catalog("lake", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
+connection, name = duckdb.connect(), ("sales", "counter")
+plan = Rows(matched="true", change=lambda rows: connection.execute(f"UPDATE {rows} SET n = n + 1"))
+print("ready", flush=True)
+sys.stdin.readline()
+for turn in range(int(commits)):
+    query = f"SELECT {number} AS writer, {turn} AS n"
+    if kind == "append":
+        append(catalog, name, connection, query)
+    elif kind == "replace":
+        replace(catalog, name, connection, query)
+    elif kind == "count":
+        rewrite(catalog, name, connection, lambda _: plan)
+    else:
+        replace(catalog, ("sales", f"own_{number}"), connection, query)
+"""
 
 
 @pytest.fixture
@@ -58,19 +61,25 @@ def writers(tmp_path: Path, catalog: Catalog) -> Callable[[str, int], None]:
     """Runs three processes that commit at the same time."""
 
     def run(kind: str, commits: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        barrier = context.Barrier(3)
         processes = [
-            context.Process(
-                target=write_in_a_process, args=(tmp_path, kind, number, commits, barrier)
+            subprocess.Popen(
+                [sys.executable, "-c", WRITER, str(tmp_path), kind, str(number), str(commits)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             )
             for number in range(3)
         ]
         for process in processes:
-            process.start()
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
         for process in processes:
-            process.join()
-        assert [process.exitcode for process in processes] == [0, 0, 0]
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in processes:
+            process.communicate()
+        assert [process.returncode for process in processes] == [0, 0, 0]
 
     return run
 
@@ -129,7 +138,7 @@ def test_writers_of_different_tables_all_succeed(
     writers("other tables", commits)
     for number in range(3):
         table = catalog.load_table(("sales", f"own_{number}"))
-        assert connection.execute(scan_sql(table)).fetchall() == [(commits - 1,)]
+        assert connection.execute(scan_sql(table)).fetchall() == [(number, commits - 1)]
         assert len(table.snapshots()) == commits
 
 

@@ -178,7 +178,10 @@ def test_a_table_evolves_without_its_data_being_written(
         "id": 7,
     }
     assert fields["number"].doc == "of the order"
-    assert column_types(table.properties) == {"name": "UINTEGER", "extra": "HUGEINT"}
+    assert column_types(table.properties, table.schema()) == {
+        "name": "UINTEGER",
+        "extra": "HUGEINT",
+    }
     assert table.properties["owner"] == "sales"
     relation = connection.sql(scan_sql(table))
     assert dict(zip(relation.columns, map(str, relation.types), strict=True)) == {

@@ -8,8 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from botocore.credentials import ReadOnlyCredentials  # type: ignore[import-untyped]
-    from botocore.session import Session  # type: ignore[import-untyped]
+    from botocore.credentials import ReadOnlyCredentials
+    from botocore.session import Session
 
 _lock = threading.Lock()
 
@@ -46,7 +46,7 @@ def bundle_of(properties: Mapping[str, Any]) -> str | None:
 @cache
 def _session(role: str | None, region: str | None, name: str, bundle: str | None) -> Session:
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-    from botocore.exceptions import NoCredentialsError  # type: ignore[import-untyped]
+    from botocore.exceptions import NoCredentialsError
     from botocore.session import Session
 
     session = Session()

@@ -121,7 +121,7 @@ def _given(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield option, str(value)
 
 
-def _found(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _found(properties: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     if find_spec("botocore") is None:
         raise CatalogSetupError(
             "finding keys for S3 in the environment needs boto3, which is not installed",

@@ -2,7 +2,8 @@
 
 Every function plans on the table as it is, writes files, and commits. When somebody else has
 committed meanwhile it plans again, on the table as it is then; files that are of no use any more
-are removed. A process that dies leaves the table as it was, and perhaps files that nobody names.
+are removed. A process that dies leaves the table as it was, and perhaps files that nobody names,
+which `maintenance.remove_orphan_files` finds.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def replace(
                 transaction = creation(catalog, name, columns, layout)
                 before = Files((), {}, is_plain=True)
             else:
-                table, before = _planned(catalog, name)
+                table, before = _planned(catalog, name, MAIN_BRANCH)
                 transaction = table.transaction()
                 reshape(transaction, columns, layout)
             written = draft.write(transaction, source, required=layout.required)
