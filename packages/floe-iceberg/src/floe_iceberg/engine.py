@@ -99,12 +99,9 @@ def _secret(properties: Mapping[str, Any], path: str) -> dict[str, Any]:
         options |= _address(str(endpoint), properties)
     key = properties.get("s3.access-key-id") or properties.get("client.access-key-id")
     if key:
-        found = dict(_given(properties))
-    elif str(properties.get("s3.anonymous", "")).lower() == "true":
-        found = {}
-    else:
-        found = dict(_found(properties))
-    options |= found
+        options |= _given(properties)
+    elif str(properties.get("s3.anonymous", "")).lower() != "true":
+        options |= _found(properties)
     if kms_key := properties.get("s3.sse-kms-key-id"):
         options["KMS_KEY_ID"] = kms_key
     return options
