@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from floe_core.artifacts import load_artifacts
@@ -17,6 +16,7 @@ from floe_core.index import ProjectIndex
 from floe_core.index_file import load_index
 from floe_core.layout import Layout
 from floe_core.schemas.artifacts import CompiledArtifacts
+from floe_dagster.connection import compute_target, product_tables
 from floe_dagster.execute import execute
 from floe_dagster.instance import open_instance
 from floe_dagster.units import Unit, resolve_units
@@ -52,10 +52,11 @@ class Product:
         target.write_text(text, encoding="utf-8")
 
     def query(self, sql: str) -> Any:
-        """The one value that a query of the local database gives."""
-        with duckdb.connect(self.layout.data("local") / "engine.duckdb", read_only=True) as db:
-            [[value]] = db.execute(sql).fetchall()
-            return value
+        """The one value that a query of the local environment gives."""
+        target, compute = compute_target(self.artifacts)
+        lake = product_tables(self.artifacts, self.root)
+        [[value]] = target.query(compute, "local", self.root, {}, sql, None, lake).rows
+        return value
 
     def compile(self) -> CompiledArtifacts:
         return compile_pipeline(self.root / "floe.yaml").artifacts

@@ -107,7 +107,7 @@ def test_the_engine_is_that_of_the_artifacts(small: Product) -> None:
     placed = place(CompiledArtifacts.model_validate(document), small.root).artifacts
     assert execute(placed, root=small.root).is_success
     assert (small.root / "elsewhere.duckdb").is_file()
-    assert not (small.layout.data("local") / "engine.duckdb").exists()
+    assert not list((small.root / ".floe").rglob("engine.duckdb"))
 
 
 def test_a_project_that_is_not_the_one_they_were_compiled_from(small: Product) -> None:

@@ -363,7 +363,14 @@ def test_an_interrupt_ends_the_function(pure: Product) -> None:
 
 
 def test_another_process_that_has_the_database(pure: Product) -> None:
+    """Where the platform has no catalog, tables are in DuckDB's file."""
     import subprocess
+
+    profiles = pure.artifacts.profiles
+    assert profiles is not None
+    artifacts = pure.artifacts.model_copy(
+        update={"profiles": profiles.model_copy(update={"catalog": None})}
+    )
 
     path = pure.layout.data("local") / "engine.duckdb"
     path.parent.mkdir(parents=True)
@@ -373,7 +380,7 @@ def test_another_process_that_has_the_database(pure: Product) -> None:
     ) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        record = run(pure)
+        record = execute(artifacts, root=pure.root)
         assert record.is_unreachable
         assert record.error is not None
         assert "is in use by process" in record.error

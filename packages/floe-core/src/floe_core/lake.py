@@ -100,12 +100,11 @@ class Lake:
             root: Absolute project root.
             secrets: Values by the names that `secrets` gives.
         """
-        data = root / ".floe" / "data" / self.environment
-        return self.catalogs[key].properties(data, lambda ref: secrets[variable(ref)])
+        return self.catalogs[key].properties(self._data(root), lambda ref: secrets[variable(ref)])
 
     def written_properties(self, key: str) -> dict[str, str]:
         """PyIceberg's properties as profiles.yml has them: secrets and the root are variables."""
-        data = Path(f"{PROJECT_DIR}/.floe/data/{self.environment}")
+        data = self._data(Path(PROJECT_DIR))
         return self.catalogs[key].properties(
             data, lambda ref: f"{{{{ env_var('{variable(ref)}') }}}}"
         )
@@ -119,8 +118,11 @@ class Lake:
             return ""
 
         for catalog in self.catalogs.values():
-            catalog.properties(Path(), note)
+            catalog.properties(self._data(Path(PROJECT_DIR)), note)
         return found
+
+    def _data(self, root: Path) -> Path:
+        return root / ".floe" / "data" / self.environment
 
 
 def variable(ref: SecretRef) -> str:
