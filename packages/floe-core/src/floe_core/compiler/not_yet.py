@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 NOT_YET = "FLOE-N001"
 
 IDLE_PLATFORM_SECTIONS: Mapping[FieldPath, str] = {
-    ("storage",): "tables are stored by the compute engine",
-    ("catalogs",): "tables are not registered in an Iceberg catalog",
-    ("layers",): "layers only label assets",
     ("observability",): "nothing is exported",
     ("security", "authentication"): "there is no web page to sign in to",
     ("governance", "pii_encryption"): "columns are not encrypted",
@@ -26,6 +23,13 @@ IDLE_PLATFORM_SECTIONS: Mapping[FieldPath, str] = {
     ("resource_presets",): "runs are not given resources",
 }
 """Sections of platform.yaml that nothing acts on yet, and what that means."""
+
+IDLE_WITHOUT_ICEBERG: Mapping[FieldPath, str] = {
+    ("storage",): "the compute engine stores tables by itself",
+    ("catalogs",): "the compute engine does not write Iceberg tables",
+    ("layers",): "layers only label assets, since the compute engine does not write Iceberg tables",
+}
+"""Those that nothing acts on where the engine keeps tables by itself."""
 
 IDLE_FLOE_SECTIONS: Mapping[FieldPath, str] = {
     ("governance", "pii_encryption"): "columns are not encrypted",
@@ -40,10 +44,12 @@ IDLE_FLOE_SECTIONS: Mapping[FieldPath, str] = {
 """Sections of floe.yaml that nothing acts on yet, and what that means."""
 
 
-def warn_of_idle_sections(loaded: Loaded, report: Report) -> None:
+def warn_of_idle_sections(loaded: Loaded, report: Report, *, writes_iceberg: bool) -> None:
     """Warn once of each section that is written and that nothing acts on yet."""
     _warn(loaded.floe_source, IDLE_FLOE_SECTIONS, report)
     if loaded.platform_source is not None:
+        if not writes_iceberg:
+            _warn(loaded.platform_source, IDLE_WITHOUT_ICEBERG, report)
         _warn(loaded.platform_source, IDLE_PLATFORM_SECTIONS, report)
 
 

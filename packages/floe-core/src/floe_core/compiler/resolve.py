@@ -151,12 +151,11 @@ def resolve(loaded: Loaded, report: Report) -> Resolved | None:
     governance = merge_governance(loaded, loaded.floe, platform, report)
     written, platform = platform, _located(loaded, platform, built_in)
     profiles = _profiles(loaded, loaded.floe, platform, environment, report)
+    target = plugins.compute_target(profiles.compute.profile.type) if profiles else None
     if not report.has_errors:
-        warn_of_idle_sections(loaded, report)
-    if profiles is None or len(placed) < len(loaded.floe.transforms):
-        return None
-    target = plugins.compute_target(profiles.compute.profile.type)
-    if target is None:
+        writes_iceberg = target is not None and target.stores_in_lake
+        warn_of_idle_sections(loaded, report, writes_iceberg=writes_iceberg)
+    if profiles is None or target is None or len(placed) < len(loaded.floe.transforms):
         return None
     category = platform.environment_category or (
         "production" if environment in PRODUCTION_NAMES else "non_production"
