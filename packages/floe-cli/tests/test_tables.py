@@ -10,21 +10,22 @@ from typing import Any
 
 import duckdb
 import pytest
+from pyiceberg.catalog import Catalog
 
 from floe_core.artifacts import load_artifacts
+from floe_dagster.catalogs import product_catalogs
 from floe_iceberg import Layout, append, files_of, parse_partition_by, replace
-from floe_iceberg.artifacts_catalog import catalog_names, catalog_of
 from floe_testing.cli import FloeResult, run_floe
 
 ORDERS = ("gold", "orders")
 PLATFORM = """\
 version: "1.1.0"
-environment: {environment}
-storage: {{default: {{type: local, path: data}}}}
-catalogs: {{default: {{type: {catalog}}}, other: {{type: sqlite}}}}
-compute: {{default: {{type: duckdb}}}}
+environment: local
+storage: {default: {type: local, path: data}}
+catalogs: {default: {type: sql}, other: {type: sql}}
+compute: {default: {type: duckdb}}
 layers:
-  gold: {{namespace: gold, retention: {{snapshots_days: 90, keep_last: 2}}}}
+  gold: {namespace: gold, retention: {snapshots_days: 90, keep_last: 2}}
 """
 
 
@@ -33,7 +34,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A product that is compiled, with artifacts that can be copied."""
     folder = tmp_path_factory.mktemp("tables") / "shop"
     assert run_floe("init", str(folder)).exit_code == 0
-    (folder / "platform.yaml").write_text(PLATFORM.format(environment="local", catalog="sqlite"))
+    (folder / "platform.yaml").write_text(PLATFORM)
     assert run_floe("compile", "-C", str(folder)).exit_code == 0
     return folder
 
@@ -43,10 +44,9 @@ def shop(product: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """The artifacts of the product in a folder of their own, with two tables."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".floe").mkdir()
-    artifacts = load_artifacts(product / ".floe" / "artifacts.json")
     (tmp_path / "artifacts.json").write_bytes((product / ".floe" / "artifacts.json").read_bytes())
     monkeypatch.setenv("FLOE_PROJECT_DIR", str(tmp_path))
-    catalog = catalog_of(artifacts, tmp_path)
+    catalog = catalog_of(tmp_path)
     connection = duckdb.connect()
     layout = Layout(
         partition_by=[parse_partition_by("truncate(1, name)"), parse_partition_by("day")],
@@ -62,6 +62,10 @@ def shop(product: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     table = catalog.load_table(ORDERS)
     table.manage_snapshots().create_tag(table.snapshots()[0].snapshot_id, "v1").commit()
     return tmp_path
+
+
+def catalog_of(shop: Path) -> Catalog:
+    return product_catalogs(load_artifacts(shop / "artifacts.json"), shop)["default"].catalog
 
 
 def tables(*words: str) -> FloeResult:
@@ -192,8 +196,7 @@ def test_what_cannot_be_is_one_sentence(
 
 def test_maintenance_does_what_its_dry_run_says(shop: Path) -> None:
     left = leave(folder(shop) / "data" / "left.parquet")
-    artifacts = load_artifacts(shop / "artifacts.json")
-    catalog = catalog_of(artifacts, shop)
+    catalog = catalog_of(shop)
     append(catalog, ORDERS, duckdb.connect(), "SELECT 11 AS id, DATE '2024-01-02' AS day")
     planned = document("maintain", "--dry-run")
     assert left.exists()
@@ -227,7 +230,7 @@ def test_the_retention_of_the_layer_becomes_the_tables_own(shop: Path) -> None:
 
 def test_options_decide_what_is_done(shop: Path) -> None:
     append(
-        catalog_of(load_artifacts(shop / "artifacts.json"), shop),
+        catalog_of(shop),
         ORDERS,
         duckdb.connect(),
         "SELECT 12 AS id",
@@ -251,19 +254,37 @@ def test_production_is_asked_for(shop: Path) -> None:
     assert tables("maintain", "--yes").exit_code == 0
 
 
-def test_a_catalog_that_cannot_be_opened_yet_is_named(shop: Path) -> None:
+def test_a_catalog_that_does_not_answer_is_named(shop: Path) -> None:
     path = shop / "artifacts.json"
     artifacts = json.loads(path.read_text())
-    assert catalog_names(load_artifacts(path)) == ("default",)
-    artifacts["profiles"]["catalog"]["profile"]["type"] = "glue"
+    profile = artifacts["profiles"]["catalog"]["profile"]
+    profile |= {"type": "rest", "uri": "http://127.0.0.1:9/api/catalog"}
+    path.write_text(json.dumps(artifacts))
+    result = tables("list")
+    assert result.exit_code == 5
+    assert result.stderr == (
+        "error: the catalog `default` cannot be reached: nothing listens at "
+        "http://127.0.0.1:9/api/catalog\n"
+        "  help: check `uri` of `catalogs.default`, and that the server runs\n"
+    )
+
+
+def test_tables_of_another_engine_are_not_looked_at(shop: Path) -> None:
+    path = shop / "artifacts.json"
+    artifacts = json.loads(path.read_text())
+    artifacts["profiles"]["catalog"] = None
     path.write_text(json.dumps(artifacts))
     result = tables("list")
     assert result.exit_code == 3
-    assert "catalog `default` is of type glue" in result.stderr
+    assert result.stderr == (
+        "error: the tables of shop are no Iceberg tables of floe's: its engine keeps them by "
+        "itself, or the platform has no `catalogs`\n"
+        "  help: `floe query` reads them.\n"
+    )
 
 
 def test_a_product_without_tables_says_so(shop: Path, tmp_path: Path) -> None:
-    catalog = catalog_of(load_artifacts(shop / "artifacts.json"), shop)
+    catalog = catalog_of(shop)
     for name in (ORDERS, ("bronze", "raw")):
         catalog.drop_table(name)
     assert tables("list").stdout == "There are no tables.\n"

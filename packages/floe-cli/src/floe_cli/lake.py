@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot
 
+    from floe_core.lake import Lake as ProductLake
     from floe_core.plugins import QueryResult
     from floe_core.schemas.artifacts import CompiledArtifacts
+    from floe_dagster.catalogs import ProductCatalog
     from floe_iceberg import Identifier
     from floe_iceberg.maintenance import Report
 
@@ -81,12 +83,31 @@ class Maintained:
 
 @dataclass(frozen=True)
 class LakeTable:
-    """A table of a product."""
+    """A table of a product.
+
+    Attributes:
+        artifacts: The product.
+        where: Its catalog.
+        layers: Layers whose catalog and namespace it is in.
+        identifier: Its name there.
+    """
 
     artifacts: CompiledArtifacts
-    catalog_name: str
-    catalog: Catalog
+    where: ProductCatalog
+    layers: Sequence[str]
     identifier: Identifier
+
+    @property
+    def catalog(self) -> Catalog:
+        """PyIceberg's catalog."""
+        return self.where.catalog
+
+    @property
+    def keeps_views(self) -> bool:
+        """Whether it is no table of the product, but holds the SQL of a namespace's views."""
+        from floe_iceberg.attachment import VIEWS
+
+        return self.identifier[-1] == VIEWS
 
     @property
     def shown(self) -> str:
@@ -102,17 +123,8 @@ class LakeTable:
         """
         from floe_iceberg.inspection import look_at
 
-        return look_at(self.catalog, self.identifier)
-
-    @property
-    def layers(self) -> list[str]:
-        """Layers whose catalog and namespace it is in."""
-        namespace = ".".join(self.identifier[:-1])
-        return [
-            name
-            for name, layer in self.artifacts.layers.items()
-            if layer.catalog == self.catalog_name and layer.namespace == namespace
-        ]
+        with self.where.explained():
+            return look_at(self.catalog, self.identifier)
 
     @property
     def retention(self) -> tuple[timedelta | None, int | None]:
@@ -153,14 +165,18 @@ class LakeTable:
         import duckdb
 
         from floe_core.plugins import QueryResult
-        from floe_iceberg.artifacts_catalog import connect
-        from floe_iceberg.scan import scan_sql
+        from floe_iceberg import configure, files_of, load_iceberg, scan_sql
 
         snapshot = self.snapshot(at)
         number = snapshot.snapshot_id if snapshot is not None else None
-        query = scan_sql(self.table, snapshot_id=number)
         limit = f" LIMIT {most}" if most is not None else ""
-        with closing(connect()) as connection:
+        with closing(duckdb.connect()) as connection, self.where.explained():
+            table = self.table
+            files = files_of(table, snapshot_id=number)
+            configure(connection, table.io.properties, table.location())
+            if not files.is_read_as_parquet:
+                load_iceberg(connection)
+            query = scan_sql(table, files, snapshot_id=number)
             try:
                 relation = connection.sql(f"SELECT * FROM ({query}){limit}")
                 return QueryResult(
@@ -177,12 +193,13 @@ class LakeTable:
         reports: list[Report] = []
         try:
             _ = self.table  # which says what is wrong with it
-            if asked.expire:
-                reports.append(self._expire(asked))
-            if asked.compact:
-                reports.append(self._compact(asked))
-            if asked.orphans:
-                reports.append(self._sweep(asked))
+            with self.where.explained():
+                if asked.expire:
+                    reports.append(self._expire(asked))
+                if asked.compact:
+                    reports.append(self._compact(asked))
+                if asked.orphans:
+                    reports.append(self._sweep(asked))
         except FloeError as problem:
             return Maintained(self, reports, problem)
         return Maintained(self, reports, None)
@@ -204,11 +221,10 @@ class LakeTable:
     def _compact(self, asked: Maintenance) -> Report:
         import duckdb
 
-        from floe_iceberg.artifacts_catalog import connect
         from floe_iceberg.errors import WriteError
         from floe_iceberg.maintenance import compact
 
-        with closing(connect()) as connection:
+        with closing(duckdb.connect()) as connection:
             try:
                 return compact(self.catalog, self.identifier, connection, dry_run=asked.is_dry_run)
             except duckdb.Error as problem:
@@ -228,19 +244,34 @@ class LakeTable:
 
 @dataclass(frozen=True)
 class Lake:
-    """The catalogs of a product, by the names of their profiles."""
+    """The catalogs of a product, by their keys."""
 
     artifacts: CompiledArtifacts
-    catalogs: Mapping[str, Catalog]
+    lake: ProductLake
+    catalogs: Mapping[str, ProductCatalog]
 
     def tables(self) -> list[LakeTable]:
         """All tables."""
         from floe_iceberg.inspection import tables_of
 
+        found = []
+        first: dict[str, ProductCatalog] = {}  # the same catalog may stand for several storages
+        for where in self.catalogs.values():
+            first.setdefault(where.name, where)
+        for where in first.values():
+            with where.explained():
+                names = list(tables_of(where.catalog))
+            for identifier in names:
+                layers = self._layers(where.name, ".".join(identifier[:-1]))
+                own = self.catalogs[self.lake.keys[layers[0]]] if layers else where
+                found.append(LakeTable(self.artifacts, own, layers, identifier))
+        return found
+
+    def _layers(self, catalog: str, namespace: str) -> list[str]:
         return [
-            LakeTable(self.artifacts, name, catalog, identifier)
-            for name, catalog in self.catalogs.items()
-            for identifier in tables_of(catalog)
+            name
+            for name, layer in self.lake.layers.items()
+            if layer.catalog == catalog and self.lake.namespace(name) == namespace
         ]
 
     def find(self, name: str) -> LakeTable:
@@ -254,7 +285,7 @@ class Lake:
         if not found:
             raise UsageError(f"there is no table `{name}`", help=_instead(name, tables))
         if len(found) > 1:
-            names = ", ".join(f"`--catalog {table.catalog_name}`" for table in found)
+            names = ", ".join(f"`--catalog {table.where.name}`" for table in found)
             raise UsageError(f"several catalogs have a table `{name}`", help=f"Add one of {names}.")
         return found[0]
 
@@ -281,14 +312,16 @@ def open_lake(
         ArtifactsError: if a catalog cannot be opened.
     """
     from floe_cli.freshness import current_artifacts
-    from floe_iceberg.artifacts_catalog import catalog_names, catalog_of
+    from floe_dagster.catalogs import product_catalogs
+    from floe_dagster.connection import product_lake
 
     here = current_artifacts(artifacts, source, out)
-    names = catalog_names(here.artifacts)
+    found = product_catalogs(here.artifacts, here.root)
+    lake = product_lake(here.artifacts)
+    assert lake is not None, "it has catalogs"
+    names = sorted({where.name for where in found.values()})
     if catalog is not None and catalog not in names:
         known = ", ".join(f"`{name}`" for name in names)
         raise UsageError(f"the product has no catalog `{catalog}`", help=f"It has {known}.")
-    wanted = names if catalog is None else (catalog,)
-    return Lake(
-        here.artifacts, {name: catalog_of(here.artifacts, here.root, name) for name in wanted}
-    )
+    wanted = {k: where for k, where in found.items() if catalog in {None, where.name}}
+    return Lake(here.artifacts, lake, wanted)

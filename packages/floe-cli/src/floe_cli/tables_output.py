@@ -23,7 +23,7 @@ _WORDS = {
 
 def list_document(lake: Lake) -> list[dict[str, Any]]:
     """The tables of a product; one that cannot be read comes with its problem."""
-    return [_summary(table) for table in lake.tables()]
+    return [_summary(table) for table in lake.tables() if not table.keeps_views]
 
 
 def _summary(table: LakeTable) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _summary(table: LakeTable) -> dict[str, Any]:
         "name": table.shown,
         "namespace": ".".join(table.identifier[:-1]),
         "table": table.identifier[-1],
-        "catalog": table.catalog_name,
+        "catalog": table.where.name,
         "layers": table.layers,
         **asdict(size),
         "changed_at": changed_at,
@@ -85,7 +85,7 @@ def shape_document(table: LakeTable) -> dict[str, Any]:
     hidden = {"comment", COLUMN_TYPES}
     return {
         "table": table.shown,
-        "catalog": table.catalog_name,
+        "catalog": table.where.name,
         "layers": table.layers,
         "comment": found.properties.get("comment"),
         "columns": [asdict(column) for column in inspection.columns_of(found)],
@@ -170,7 +170,7 @@ def maintenance_document(done: Sequence[Maintained], is_ok: bool, dry_run: bool)
         "tables": [
             {
                 "table": result.table.shown,
-                "catalog": result.table.catalog_name,
+                "catalog": result.table.where.name,
                 "layers": result.table.layers,
                 "reports": [report.to_dict() for report in result.reports],
                 "error": result.problem.message if result.problem is not None else None,

@@ -10,10 +10,12 @@ environment.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 
 import duckdb
 from pyiceberg.catalog import Catalog
@@ -24,6 +26,7 @@ from pyiceberg.exceptions import (
 )
 from pyiceberg.table import Table
 
+from floe_core.diagnostics import near_miss
 from floe_iceberg.catalog import explained, open_catalog
 from floe_iceberg.engine import configure, load_iceberg
 from floe_iceberg.errors import IcebergError
@@ -43,6 +46,10 @@ VIEWS = "_dbt_views"
 _MARK = "dbt-duckdb-iceberg shows "
 _DATABASE = "{{ database }}"
 """Stands for the main database in the SQL of a stored view."""
+
+_UNKNOWN = re.compile(
+    r'(?P<said>Table with name (?P<name>\S+) does not exist!)\n(?:Did you mean "[^"]*"\?\n)?'
+)
 
 Key = tuple[str, Identifier]
 """A catalog and a namespace."""
@@ -195,10 +202,10 @@ class Attachment:
         """Ask every catalog how many namespaces it has, by the catalog's key."""
         return {key: len(self.catalog(key).list_namespaces()) for key in self._attached.catalogs}
 
-    def name(self, chain: Chain) -> Name | None:
+    def name(self, parts: Chain) -> Name | None:
         """What a chain of names in SQL would be, were it a relation."""
         main = self._attached.database
-        match chain:
+        match parts:
             case (table,):
                 return Name(main, self._attached.schema, table)
             case (schema, table):
@@ -310,9 +317,9 @@ class Attachment:
         self._shown.clear()
         self._restored.clear()
 
-    def is_table(self, chain: Chain | None) -> bool:
+    def is_table(self, parts: Chain | None) -> bool:
         """Whether a chain of names is an Iceberg table."""
-        name = self.name(chain) if chain else None
+        name = self.name(parts) if parts else None
         return name is not None and self.found(name) is not None
 
     def prepare(self, sql: str) -> None:
@@ -333,8 +340,33 @@ class Attachment:
             self.see(name)
         return any(name.key in self._shown or name.key in self._restored for name in named)
 
+    def with_suggestion(self, problem: duckdb.CatalogException) -> duckdb.CatalogException:
+        """An error about a table that is not known, with the name that was most likely meant.
+
+        DuckDB knows only what statements have named so far, so what it suggests is of no use.
+        """
+        found = _UNKNOWN.search(str(problem))
+        if found is None:
+            return problem
+        nearest = near_miss(found["name"], self._names())
+        meant = f'Did you mean "{nearest}"?\n' if nearest else ""
+        text = _UNKNOWN.sub(lambda match: f"{match['said']}\n{meant}", str(problem), count=1)
+        return duckdb.CatalogException(text)
+
+    def _names(self) -> set[str]:
+        """The tables and views of the main database, as SQL may call them."""
+        schemas = {name[0] for name in self.catalog(OWN).list_namespaces()}
+        schemas |= {schema for schema, _ in self._placed}
+        names = set()
+        for schema in schemas | {self._attached.schema}:
+            for name in chain(*self.relations(self._attached.database, schema)):
+                names.add(str(name))
+                if schema == self._attached.schema:
+                    names.add(name.identifier)
+        return names
+
     def _named(self, sql: str) -> list[Name]:
-        return [name for chain in candidates(sql) if (name := self.name(chain)) is not None]
+        return [name for parts in candidates(sql) if (name := self.name(parts)) is not None]
 
     def see(self, name: Name) -> None:
         """Let DuckDB see the Iceberg table or stored view of a name, if there is one."""

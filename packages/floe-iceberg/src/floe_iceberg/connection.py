@@ -47,9 +47,9 @@ class Reader:
         self.attachment.prepare(query)
         try:
             return self._connection.execute(query, parameters)
-        except duckdb.CatalogException:
+        except duckdb.CatalogException as problem:
             if not self.attachment.prepare_again(query):
-                raise
+                raise self.attachment.with_suggestion(problem) from None
             return self._connection.execute(query, parameters)
 
     def sql(self, query: str, **options: Any) -> duckdb.DuckDBPyRelation | None:

@@ -83,11 +83,9 @@ def describe(connection: DuckDBPyConnection, query: str) -> dict[str, StoredType
         UnsupportedTypeError: if one cannot be.
         duckdb.Error: if the query is wrong.
     """
-    relation = connection.sql(f"SELECT * FROM ({query}\n) AS __query LIMIT 0")
-    return {
-        name: stored_type(name, kind)
-        for name, kind in zip(relation.columns, relation.types, strict=True)
-    }
+    # A relation would do, but its errors do not say in which line they are.
+    connection.execute(f"SELECT * FROM ({query}\n) AS __query LIMIT 0")
+    return {name: stored_type(name, kind) for name, kind, *_ in connection.description or ()}
 
 
 def stored_query(query: str, columns: Mapping[str, StoredType]) -> str:

@@ -145,13 +145,15 @@ class IcebergCursor:
             return self
         try:
             return self._cursor.execute(sql, bindings)
-        except (duckdb.CatalogException, duckdb.IOException):
+        except (duckdb.CatalogException, duckdb.IOException) as problem:
             # Perhaps somebody else made what it names, or files are gone that were replaced.
             if len(duckdb.extract_statements(sql)) != 1:
                 raise
             with explained():
                 is_there = self._lake.prepare_again(sql)
             if not is_there:
+                if isinstance(problem, duckdb.CatalogException):
+                    raise self._lake.with_suggestion(problem) from None
                 raise
             return self._cursor.execute(sql, bindings)
 

@@ -28,7 +28,10 @@ def explained() -> Iterator[None]:
 
 def text_of(problem: FloeError) -> str:
     """A message and what to do about it."""
-    return f"{problem.message}: {problem.help}" if problem.help else problem.message
+    if not problem.help:
+        return problem.message
+    help = problem.help[0].lower() + problem.help[1:].removesuffix(".")
+    return f"{problem.message}: {help}"
 
 
 _SERVER = "is the address right in `catalog` of the profile, and is the server up?"

@@ -2,6 +2,7 @@ class Odd:
     adapter = "odd"
     distribution = "dbt-odd"
     properties = {}
+    stores_in_lake = False
 
     def is_installed(self):
         return True
