@@ -15,10 +15,10 @@ import duckdb
 import pytest
 import yaml
 from dbt.cli.main import dbtRunner
-from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from floe_iceberg import scan_sql
+from floe_iceberg import open_catalog, scan_sql
 
 SCHEMA = "shop"
 
@@ -54,7 +54,7 @@ class Project:
 
     @property
     def catalog(self) -> Catalog:
-        return load_catalog("default", **self.profile()["catalog"])
+        return open_catalog(self.profile()["catalog"])
 
     def profile(self) -> dict[str, Any]:
         output: dict[str, Any] = yaml.safe_load((self.folder / "profiles.yml").read_text())

@@ -7,9 +7,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog import Catalog
 
-from floe_iceberg import replace
+from floe_iceberg import open_catalog, replace
 
 from .conftest import SCHEMA, Project
 
@@ -25,7 +25,7 @@ def partner(project: Project, tmp_path: Path) -> Catalog:
         "warehouse": folder.as_uri(),
     }
     project.set_profile(catalogs={"partner": properties})
-    catalog = load_catalog("partner", **properties)
+    catalog = open_catalog(properties)
     replace(catalog, ("raw", "orders"), duckdb.connect(), "SELECT range AS id FROM range(3)")
     return catalog
 

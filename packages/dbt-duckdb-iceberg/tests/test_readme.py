@@ -49,7 +49,7 @@ def test_the_profile_is_one() -> None:
     output.pop("type")
     output.pop("threads")
     credentials = IcebergCredentials.from_dict(IcebergCredentials.translate_aliases(output))
-    assert credentials.properties("default")["type"] == "sql"
+    assert credentials.attached().catalogs["default"]["type"] == "sql"
     assert credentials.shown("partner") == "rest, https://catalog.example.com"
     assert credentials.tables == {"shop.orders": {"namespace": "gold"}}
 
