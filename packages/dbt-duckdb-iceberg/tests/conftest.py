@@ -48,9 +48,15 @@ class Outcome:
 
 @dataclass
 class Project:
-    """A dbt project, its profile and its lake."""
+    """A dbt project, its profile and its lake.
+
+    Attributes:
+        folder: Where it is.
+        keeps_artifacts: Whether dbt writes its manifest and results, which takes half of its time.
+    """
 
     folder: Path
+    keeps_artifacts: bool = False
 
     @property
     def catalog(self) -> Catalog:
@@ -77,8 +83,10 @@ class Project:
         said: list[str] = []
         runner = dbtRunner(callbacks=[lambda event: said.append(event.info.msg)])
         folders = ("--project-dir", str(self.folder), "--profiles-dir", str(self.folder))
+        settings = ["--log-level-file", "none"]
+        settings += [] if self.keeps_artifacts else ["--no-write-json"]
         with chdir(self.folder):
-            found = runner.invoke([*arguments, *folders, "--log-level-file", "none"])
+            found = runner.invoke([*arguments, *folders, *settings])
         outcome = Outcome(
             found.success, output="\n".join(said), result=found.result, problem=found.exception
         )
@@ -159,10 +167,15 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project.folder / "target" / "partial_parse.msgpack"
 
 
-@pytest.fixture
-def project(tmp_path: Path, parsed: Path) -> Iterator[Project]:
-    made = _create(tmp_path / "shop")
+def create(folder: Path, parsed: Path) -> Project:
+    """Create an empty project, which needs not parse dbt's own macros again."""
+    made = _create(folder)
     (made.folder / "target").mkdir()
     shutil.copy(parsed, made.folder / "target")
-    yield made
+    return made
+
+
+@pytest.fixture
+def project(tmp_path: Path, parsed: Path) -> Iterator[Project]:
+    yield create(tmp_path / "shop", parsed)
     os.environ.pop("DBT_LOG_PATH", None)

@@ -27,6 +27,7 @@ MODELS = {
 
 @pytest.fixture
 def orders(project: Project) -> Project:
+    project.keeps_artifacts = True
     project.write(MODELS)
     project.dbt("run")
     return project
@@ -79,6 +80,7 @@ def test_retry_goes_on_where_it_stopped(project: Project) -> None:
             "c": "select id from {{ ref('b') }}",
         }
     )
+    project.keeps_artifacts = True
     project.dbt("run", fails=True)
     project.write({"b": "select id from {{ ref('a') }}"})
     project.forget_duckdb()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from .conftest import Project
+from .conftest import Project, create
 
 BASE = "select 1 as id, 'a' as name union all select 2, 'b' union all select null, 'n'"
 NEXT = "select 2 as id, 'B' as name union all select 3, 'c' union all select null, 'm'"
@@ -27,64 +29,76 @@ def run_twice(project: Project, config: str, first: str = BASE, then: str = NEXT
 OLD_AND_NEW = [(1, "a"), (2, "B"), (3, "c"), (None, "m"), (None, "n")]
 
 
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        (
-            "incremental_strategy='append'",
-            [(1, "a"), (2, "B"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
-        ),
-        ("unique_key='id'", OLD_AND_NEW),
-        ("unique_key=['id']", OLD_AND_NEW),
-        ("unique_key='coalesce(id, 0)'", [(1, "a"), (2, "B"), (3, "c"), (None, "m")]),
-        (
-            "unique_key=['id', 'name']",
-            [(1, "a"), (2, "B"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
-        ),
-        ("incremental_strategy='merge', unique_key='id'", OLD_AND_NEW),
-        (
-            "incremental_strategy='merge', merge_on_using_columns=['id']",
-            OLD_AND_NEW,
-        ),
-        (
-            "incremental_strategy='merge', unique_key='id', merge_update_condition=\"false\"",
-            [(1, "a"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
-        ),
-        (
-            "incremental_strategy='merge', unique_key='id', merge_insert_condition='false'",
-            [(1, "a"), (2, "B"), (None, "n")],
-        ),
-        (
-            "incremental_strategy='merge', unique_key='id', merge_exclude_columns=['name']",
-            [(1, "a"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
-        ),
-        (
-            "incremental_strategy='merge', unique_key='id',"
-            " merge_update_set_expressions={'name': \"DBT_INTERNAL_DEST.name || 'x'\"}",
-            [(1, "a"), (2, "bx"), (3, "c"), (None, "m"), (None, "n")],
-        ),
-        (
-            "incremental_strategy='merge', unique_key='id', merge_clauses={"
-            "'when_matched': [{'action': 'delete'}],"
-            "'when_not_matched': [{'action': 'insert', 'mode': 'by_name'},"
-            " {'by': 'source', 'action': 'delete'}]}",
-            [(3, "c"), (None, "m")],
-        ),
-        (
-            "unique_key='id', incremental_predicates=[\"name <> 'b'\"]",
-            [(1, "a"), (2, "B"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
-        ),
-        ("incremental_strategy='insert_overwrite'", [(2, "B"), (3, "c"), (None, "m")]),
-        (
-            "incremental_strategy='insert_overwrite', partition_by='id'",
-            [(1, "a"), (2, "B"), (3, "c"), (None, "m")],
-        ),
-    ],
-)
-def test_strategies(project: Project, config: str, expected: list[tuple[object, ...]]) -> None:
-    run_twice(project, config)
-    assert project.rows("m") == expected
-    assert project.snapshots("m") == 2
+STRATEGIES: list[tuple[str, list[tuple[object, ...]]]] = [
+    (
+        "incremental_strategy='append'",
+        [(1, "a"), (2, "B"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
+    ),
+    ("unique_key='id'", OLD_AND_NEW),
+    ("unique_key=['id']", OLD_AND_NEW),
+    ("unique_key='coalesce(id, 0)'", [(1, "a"), (2, "B"), (3, "c"), (None, "m")]),
+    (
+        "unique_key=['id', 'name']",
+        [(1, "a"), (2, "B"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
+    ),
+    ("incremental_strategy='merge', unique_key='id'", OLD_AND_NEW),
+    (
+        "incremental_strategy='merge', merge_on_using_columns=['id']",
+        OLD_AND_NEW,
+    ),
+    (
+        "incremental_strategy='merge', unique_key='id', merge_update_condition=\"false\"",
+        [(1, "a"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
+    ),
+    (
+        "incremental_strategy='merge', unique_key='id', merge_insert_condition='false'",
+        [(1, "a"), (2, "B"), (None, "n")],
+    ),
+    (
+        "incremental_strategy='merge', unique_key='id', merge_exclude_columns=['name']",
+        [(1, "a"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
+    ),
+    (
+        "incremental_strategy='merge', unique_key='id',"
+        " merge_update_set_expressions={'name': \"DBT_INTERNAL_DEST.name || 'x'\"}",
+        [(1, "a"), (2, "bx"), (3, "c"), (None, "m"), (None, "n")],
+    ),
+    (
+        "incremental_strategy='merge', unique_key='id', merge_clauses={"
+        "'when_matched': [{'action': 'delete'}],"
+        "'when_not_matched': [{'action': 'insert', 'mode': 'by_name'},"
+        " {'by': 'source', 'action': 'delete'}]}",
+        [(3, "c"), (None, "m")],
+    ),
+    (
+        "unique_key='id', incremental_predicates=[\"name <> 'b'\"]",
+        [(1, "a"), (2, "B"), (2, "b"), (3, "c"), (None, "m"), (None, "n")],
+    ),
+    ("incremental_strategy='insert_overwrite'", [(2, "B"), (3, "c"), (None, "m")]),
+    (
+        "incremental_strategy='insert_overwrite', partition_by='id'",
+        [(1, "a"), (2, "B"), (3, "c"), (None, "m")],
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def strategies(tmp_path_factory: pytest.TempPathFactory, parsed: Path) -> Project:
+    """A model of each strategy, built and then built again without the file of DuckDB."""
+    project = create(tmp_path_factory.mktemp("strategies") / "shop", parsed)
+    project.write({f"m{n}": model(config) for n, (config, _) in enumerate(STRATEGIES)})
+    project.dbt("run")
+    project.forget_duckdb()
+    outcome = project.dbt("run")
+    assert all(response["rows_affected"] > 0 for response in outcome.responses.values())
+    return project
+
+
+@pytest.mark.parametrize("number", range(len(STRATEGIES)), ids=lambda n: STRATEGIES[n][0])
+def test_strategies(strategies: Project, number: int) -> None:
+    _, expected = STRATEGIES[number]
+    assert strategies.rows(f"m{number}") == expected
+    assert strategies.snapshots(f"m{number}") == 2
 
 
 def test_a_strategy_of_the_project_sees_all_rows(project: Project) -> None:
@@ -127,66 +141,85 @@ OTHER = "select 2 as id, 7 as name"
 WIDER = "select 2::bigint as id, 'B' as name"
 
 
-@pytest.mark.parametrize(
-    ("change", "then", "columns", "expected"),
-    [
-        ("ignore", MORE, ["id", "name"], [(1, "a"), (2, "B"), (None, "n")]),
-        (
-            "append_new_columns",
-            MORE,
-            ["id", "name", "price"],
-            [(1, "a", None), (2, "B", 2.5), (None, "n", None)],
-        ),
-        ("append_new_columns", FEWER, ["id", "name"], [(1, "a"), (2, None), (None, "n")]),
-        (
-            "sync_all_columns",
-            MORE,
-            ["id", "name", "price"],
-            [(1, "a", None), (2, "B", 2.5), (None, "n", None)],
-        ),
-        ("sync_all_columns", FEWER, ["id"], [(1,), (2,), (None,)]),
-        ("sync_all_columns", WIDER, ["id", "name"], [(1, "a"), (2, "B"), (None, "n")]),
-    ],
-)
-@pytest.mark.parametrize("strategy", ["delete+insert", "merge"])
-def test_columns_come_and_go(
-    project: Project,
-    strategy: str,
-    change: str,
-    then: str,
-    columns: list[str],
-    expected: list[tuple[object, ...]],
-) -> None:
-    config = f"unique_key='id', incremental_strategy='{strategy}', on_schema_change='{change}'"
-    if change == "ignore" and strategy == "merge":
-        # As in dbt-duckdb, whose MERGE takes columns by name: it says so, and writes nothing.
-        project.write({"m": model(config, then=then)})
-        project.dbt("run")
-        assert "price" in project.dbt("run", fails=True).messages["m"]
-        return
-    if change == "append_new_columns" and then == FEWER and strategy == "merge":
+CHANGES: list[tuple[str, str, list[str], list[tuple[object, ...]]]] = [
+    ("ignore", MORE, ["id", "name"], [(1, "a"), (2, "B"), (None, "n")]),
+    (
+        "append_new_columns",
+        MORE,
+        ["id", "name", "price"],
+        [(1, "a", None), (2, "B", 2.5), (None, "n", None)],
+    ),
+    ("append_new_columns", FEWER, ["id", "name"], [(1, "a"), (2, None), (None, "n")]),
+    (
+        "sync_all_columns",
+        MORE,
+        ["id", "name", "price"],
+        [(1, "a", None), (2, "B", 2.5), (None, "n", None)],
+    ),
+    ("sync_all_columns", FEWER, ["id"], [(1,), (2,), (None,)]),
+    ("sync_all_columns", WIDER, ["id", "name"], [(1, "a"), (2, "B"), (None, "n")]),
+]
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory, parsed: Path) -> Project:
+    """A model of each change of columns, with two strategies, built twice."""
+    project = create(tmp_path_factory.mktemp("changed") / "shop", parsed)
+    for n, (change, then, _, _) in enumerate(CHANGES):
+        for name, strategy in (("keyed", "delete+insert"), ("merged", "merge")):
+            config = (
+                f"unique_key='id', incremental_strategy='{strategy}', on_schema_change='{change}'"
+            )
+            project.write({f"{name}{n}": model(config, then=then)})
+    project.dbt("run")
+    project.forget_duckdb()
+    outcome = project.dbt("run", fails=True)
+    # As in dbt-duckdb, whose MERGE takes columns by name: it says so, and writes nothing.
+    assert {name for name, status in outcome.statuses.items() if status == "error"} == {"merged0"}
+    assert "price" in outcome.messages["merged0"]
+    return project
+
+
+@pytest.mark.parametrize("number", range(len(CHANGES)))
+def test_columns_come_and_go(changed: Project, number: int) -> None:
+    _, _, columns, expected = CHANGES[number]
+    table = f"keyed{number}"
+    assert [f.name for f in changed.table(table).schema().fields] == columns
+    assert changed.rows(table, ", ".join(columns)) == expected
+    assert changed.snapshots(table) == 2
+
+
+@pytest.mark.parametrize("number", range(len(CHANGES)))
+def test_columns_come_and_go_with_merge(changed: Project, number: int) -> None:
+    change, then, columns, expected = CHANGES[number]
+    if change == "append_new_columns" and then == FEWER:
         expected = [(1, "a"), (2, "b"), (None, "n")]
-    run_twice(project, config, then=then)
-    assert [f.name for f in project.table("m").schema().fields] == columns
-    assert project.rows("m", ", ".join(columns)) == expected
-    assert project.snapshots("m") == 2
+    table, is_refused = f"merged{number}", change == "ignore"
+    assert [f.name for f in changed.table(table).schema().fields] == columns
+    if is_refused:
+        expected = [(1, "a"), (2, "b"), (None, "n")]
+    assert changed.rows(table, ", ".join(columns)) == expected
+    assert changed.snapshots(table) == (1 if is_refused else 2)
 
 
-@pytest.mark.parametrize("strategy", ["append", "delete+insert", "merge"])
-def test_a_changed_type_keeps_the_old_values(project: Project, strategy: str) -> None:
-    config = (
-        f"unique_key='id', incremental_strategy='{strategy}', on_schema_change='sync_all_columns'"
-    )
+def test_a_changed_type_keeps_the_old_values(project: Project) -> None:
     first = "select 1 as id, 10 as n, 'x' as gone union all select 2, 20, 'y'"
     then = "select 3 as id, 'thirty' as n, 1.5 as price"
-    run_twice(project, config, first, then)
-    assert project.rows("m", "id, n, price") == [
-        (1, "10", None),
-        (2, "20", None),
-        (3, "thirty", 1.5),
-    ]
-    assert [f.name for f in project.table("m").schema().fields] == ["id", "n", "price"]
-    assert project.snapshots("m") == 2
+    strategies = {"added": "append", "keyed": "delete+insert", "merged": "merge"}
+    for name, strategy in strategies.items():
+        config = f"incremental_strategy='{strategy}', on_schema_change='sync_all_columns'"
+        project.write({name: model(f"unique_key='id', {config}", first, then)})
+    project.dbt("run")
+    project.forget_duckdb()
+    project.dbt("run")
+    for name in strategies:
+        assert project.rows(name, "id, n, price") == [
+            (1, "10", None),
+            (2, "20", None),
+            (3, "thirty", 1.5),
+        ]
+        assert [f.name for f in project.table(name).schema().fields] == ["id", "n", "price"]
+        assert project.snapshots(name) == 2
 
 
 def test_a_type_that_old_values_do_not_fit_writes_nothing(project: Project) -> None:
