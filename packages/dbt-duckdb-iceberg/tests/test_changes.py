@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from .conftest import SCHEMA, Project
+from .conftest import SCHEMA, Project, create
 
 
 def operation(project: Project, sql: str, *, fails: bool = False) -> str:
@@ -21,31 +23,47 @@ def items(project: Project) -> Project:
     return project
 
 
-@pytest.mark.parametrize(
-    ("sql", "expected"),
-    [
-        ("insert into shop.items values (3, 'ö'), (4, null)", [0, 1, 2, 3, 4]),
-        ("insert into shop.items select id + 10, name from shop.items", [0, 1, 2, 10, 11, 12]),
-        (
-            'with n as (select 7 as id) insert into "shop"."items" (id) select id from n',
-            [0, 1, 2, 7],
-        ),
-        ("update shop.items set id = id + 1 -- all\n", [1, 2, 3]),
-        ("delete from scratch.shop.items using (select 1 as i) as x where id = x.i", [0, 2]),
-        ("delete from shop.items; insert into shop.items values (9, $$; delete$$)", [9]),
-        ("truncate table shop.items", []),
-        (
-            "merge into shop.items as t using (select 1 as id) as s on t.id = s.id"
-            " when matched then delete",
-            [0, 2],
-        ),
-    ],
-)
-def test_rows_are_changed_by_sql(items: Project, sql: str, expected: list[int]) -> None:
-    operation(items, sql)
-    assert items.rows("items", "id") == [(n,) for n in expected]
+STATEMENTS: list[tuple[str, list[int]]] = [
+    ("insert into shop.{t} values (3, 'ö'), (4, null)", [0, 1, 2, 3, 4]),
+    ("insert into shop.{t} select id + 10, name from shop.{t}", [0, 1, 2, 10, 11, 12]),
+    ('with n as (select 7 as id) insert into "shop"."{t}" (id) select id from n', [0, 1, 2, 7]),
+    ("update shop.{t} set id = id + 1 -- all\n", [1, 2, 3]),
+    ("delete from scratch.shop.{t} using (select 1 as i) as x where id = x.i", [0, 2]),
+    ("delete from shop.{t}; insert into shop.{t} values (9, $$; delete$$)", [9]),
+    ("truncate table shop.{t}", []),
+    (
+        "merge into shop.{t} as t using (select 1 as id) as s on t.id = s.id"
+        " when matched then delete",
+        [0, 2],
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory, parsed: Path) -> Project:
+    """A table for each statement."""
+    project = create(tmp_path_factory.mktemp("statements") / "shop", parsed)
+    same = "select range as id, 'x' as name from range(3)"
+    project.write({f"t{number}": same for number in range(len(STATEMENTS))})
+    project.dbt("run")
+    return project
+
+
+@pytest.mark.parametrize("number", range(len(STATEMENTS)), ids=lambda n: STATEMENTS[n][0])
+def test_rows_are_changed_by_sql(tables: Project, number: int) -> None:
+    sql, expected = STATEMENTS[number]
+    operation(tables, sql.replace("{t}", f"t{number}"))
+    assert tables.rows(f"t{number}", "id") == [(n,) for n in expected]
+
+
+def test_rows_that_sql_changed_are_there_without_the_file_of_duckdb(items: Project) -> None:
+    operation(items, "update shop.items set id = id + 1")
     items.forget_duckdb()
-    assert len(items.show("select * from {{ ref('items') }}")) == len(expected)
+    assert [row["id"] for row in items.show("select id from {{ ref('items') }} order by 1")] == [
+        1,
+        2,
+        3,
+    ]
 
 
 @pytest.mark.parametrize(
