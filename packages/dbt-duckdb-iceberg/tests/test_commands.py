@@ -18,7 +18,8 @@ MODELS = {
         "    columns: [{name: id, description: The key}, {name: 'Größe', quote: true}]\n"
         "  - name: v\n"
         "    description: A view\n"
-        "    config: {persist_docs: {relation: true}}\n"
+        "    config: {persist_docs: {relation: true, columns: true}}\n"
+        "    columns: [{name: id, description: The view's key}, {name: gone, description: Nothing}]\n"
     ),
     "orders": 'select 1 as id, 2 as "Größe"',
     "v": "{{ config(materialized='view') }} select id from {{ ref('orders') }}",
@@ -29,7 +30,7 @@ MODELS = {
 def orders(project: Project) -> Project:
     project.keeps_artifacts = True
     project.write(MODELS)
-    project.dbt("run")
+    assert "not present in the database: gone" in project.dbt("run").output
     return project
 
 
@@ -43,6 +44,8 @@ def test_docs_show_tables_with_their_descriptions(orders: Project) -> None:
     assert table["columns"]["id"]["comment"] == "The key"
     assert list(table["columns"]) == ["id", "Größe"]
     assert view["metadata"]["type"] == "VIEW"
+    assert view["metadata"]["comment"] == "A view"
+    assert view["columns"]["id"]["comment"] == "The view's key"
     assert len(nodes) == 2
     assert orders.table("orders").properties["comment"] == "All orders"
     assert orders.table("orders").schema().find_field("id").doc == "The key"

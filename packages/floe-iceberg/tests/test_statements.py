@@ -23,6 +23,12 @@ def test_names_are_found_in_any_spelling(sql: str, chain: tuple[str, ...]) -> No
     assert not found & {("a", "b"), ("x", "y"), ("v", "w")}
 
 
+@pytest.mark.parametrize("sql", ["", "  \n", "-- only a comment"])
+def test_text_without_a_statement_names_nothing(sql: str) -> None:
+    assert chains(sql) == set()
+    assert changes(sql) is None
+
+
 def test_parts_of_long_names_are_candidates() -> None:
     assert {("d", "s", "t"), ("s", "t"), ("d",)} <= candidates("select d.s.t.c from d.s.t")
 

@@ -19,6 +19,10 @@ class OwnTypes:
     """DuckDB's names of types, as contracts and messages spell them."""
 
     @pytest.fixture
+    def string_type(self) -> str:
+        return "VARCHAR"
+
+    @pytest.fixture
     def data_types(self) -> list[list[str]]:
         return [
             ["1", "int", "INTEGER"],

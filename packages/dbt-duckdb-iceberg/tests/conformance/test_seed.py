@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from dbt.tests.adapter.simple_seed import fixtures
 from dbt.tests.adapter.simple_seed.test_seed import (
     BaseBasicSeedTests,
     BaseSeedConfigFullRefreshOff,
@@ -19,6 +21,15 @@ from dbt.tests.adapter.simple_seed.test_seed import (
 )
 from dbt.tests.adapter.simple_seed.test_seed_type_override import BaseSimpleSeedColumnOverride
 from dbt.tests.util import run_dbt
+
+OWN_TYPES = {
+    "date": "DATE",
+    "text": "character varying(256)",
+    "integer": "INTEGER",
+    "boolean": "BOOLEAN",
+    "timestamp without time zone": "TIMESTAMP",
+}
+"""DuckDB's names for PostgreSQL's."""
 
 
 class TestBasicSeed(BaseBasicSeedTests):
@@ -74,4 +85,9 @@ class TestEmptySeed(BaseTestEmptySeed):
 
 
 class TestSimpleSeedColumnOverride(BaseSimpleSeedColumnOverride):
-    pass
+    @pytest.fixture(scope="class")
+    def models(self) -> dict[str, str]:
+        schema = fixtures.properties__schema_yml
+        for theirs, ours in OWN_TYPES.items():
+            schema = schema.replace(f"type: {theirs}\n", f"type: {ours}\n")
+        return {"schema.yml": schema}

@@ -10,11 +10,13 @@ environment.
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from dataclasses import replace as replaced
 from itertools import chain
 
 import duckdb
@@ -41,7 +43,7 @@ OWN = "default"
 """Key of the catalog that tables go to unless something else is said."""
 
 VIEWS = "_dbt_views"
-"""Name of the Iceberg table that keeps the SQL of a namespace's views: `name`, `sql`."""
+"""Name of the Iceberg table that keeps a namespace's views: `name`, `sql`, `docs` as JSON."""
 
 _MARK = "dbt-duckdb-iceberg shows "
 _DATABASE = "{{ database }}"
@@ -113,10 +115,12 @@ class StoredView:
     Attributes:
         name: Its name.
         sql: Its query; None for a view that is to be forgotten.
+        docs: Descriptions as JSON: of its columns by their names, and its own by the empty name.
     """
 
     name: str
     sql: str | None
+    docs: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,17 +383,18 @@ class Attachment:
                     table = self.catalog(place.catalog).load_table(place.identifier)
                     self._show(name, table, replaces_table=False)
             return
-        sql = self.stored_view(name)
-        if sql is not None:
+        view = self.stored_view(name)
+        if view is not None and view.sql is not None:
             with self._lock:
                 if name.key in self._restored or name.key in self._restoring:
                     return
                 self._restoring.add(name.key)
                 try:
-                    self.prepare(sql)
+                    self.prepare(view.sql)
                     self._in_database(
                         f"CREATE SCHEMA IF NOT EXISTS {name.schema_sql}",
-                        f"CREATE OR REPLACE VIEW {name.sql} AS (\n{sql}\n)",
+                        f"CREATE OR REPLACE VIEW {name.sql} AS (\n{view.sql}\n)",
+                        *_comments(name, view.docs),
                     )
                 finally:
                     self._restoring.discard(name.key)
@@ -444,15 +449,16 @@ class Attachment:
 
     # Views of dbt
 
-    def stored_view(self, name: Name) -> str | None:
-        """The SQL of a view that is kept in the catalog; None where there is none."""
+    def stored_view(self, name: Name) -> StoredView | None:
+        """The view that is kept in the catalog, for this database; None where there is none."""
         key, view = self.place(name).key, name.identifier.lower()
         with self._lock:
             unsaved = self._unsaved.get(key, {})
             found = unsaved[view] if view in unsaved else self._views(key).get(view)
         if found is None or found.sql is None:
             return None
-        return with_database(found.sql, _DATABASE, self._attached.database)
+        sql = with_database(found.sql, _DATABASE, self._attached.database)
+        return StoredView(found.name, sql, found.docs)
 
     def _views(self, key: Key) -> dict[str, StoredView]:
         """The stored views of a namespace, by their names in lower case."""
@@ -462,9 +468,10 @@ class Attachment:
             if VIEWS in self._listing(key).values():
                 table = self.catalog(catalog).load_table((*namespace, VIEWS))
                 cursor = self._new_cursor()
-                rows = cursor.execute(f"SELECT name, sql FROM ({self._scan(table)})").fetchall()
+                query = f"SELECT name, sql, docs FROM ({self._scan(table)})"
+                rows = cursor.execute(query).fetchall()
                 cursor.close()
-                views = {name.lower(): StoredView(name, sql) for name, sql in rows}
+                views = {name.lower(): StoredView(name, sql, docs) for name, sql, docs in rows}
             self._stored[key] = views
         return self._stored[key]
 
@@ -484,6 +491,21 @@ class Attachment:
             self.save_views()
             with self.writing(table):
                 self._purge(table)
+
+    def document_view(self, name: Name, docs: Mapping[str, str]) -> None:
+        """Describe a view, and its columns; what other descriptions it has stays.
+
+        Args:
+            name: The view, which `keep_view` has been told of.
+            docs: Descriptions of columns by their names, and its own by the empty name.
+        """
+        key, view = self.place(name).key, name.identifier.lower()
+        with self._lock:
+            kept = self._unsaved.get(key, {}).get(view) or self._views(key).get(view)
+            if kept is not None:
+                merged = json.dumps({**json.loads(kept.docs), **docs}, sort_keys=True)
+                self._unsaved.setdefault(key, {})[view] = replaced(kept, docs=merged)
+        self._in_database(*_comments(name, json.dumps(dict(docs))))
 
     def drop_view(self, name: Name) -> None:
         """Drop a view in DuckDB, and forget its SQL."""
@@ -515,11 +537,12 @@ class Attachment:
     def _save(self, key: Key, changed: Iterable[StoredView]) -> None:
         catalog, table = self.catalog(key[0]), (*key[1], VIEWS)
         rows = [
-            f"SELECT {literal(view.name)} AS name, {literal(view.sql)} AS sql"
+            f"SELECT {literal(view.name)} AS name, {literal(view.sql)} AS sql, "
+            f"{literal(view.docs)} AS docs"
             for view in changed
             if view.sql is not None
         ]
-        added = " UNION ALL ".join(rows) or "SELECT '' AS name, '' AS sql WHERE false"
+        added = " UNION ALL ".join(rows) or "SELECT '' AS name, '' AS sql, '' AS docs WHERE false"
         names = ", ".join(literal(view.name.lower()) for view in changed)
         cursor = self._new_cursor()
         try:
@@ -688,6 +711,13 @@ class Attachment:
                 _roll_back(cursor)
             self.written(name, place, done.table)
         return count
+
+
+def _comments(name: Name, docs: str) -> Iterator[str]:
+    """Statements that describe a view, and its columns, in DuckDB."""
+    for column, doc in json.loads(docs).items():
+        what = f"COLUMN {name.sql}.{identifier(column)}" if column else f"VIEW {name.sql}"
+        yield f"COMMENT ON {what} IS {literal(doc)}"
 
 
 def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:

@@ -542,11 +542,16 @@ def document(transaction: Transaction, docs: Mapping[str, str]) -> None:
                 update.update_column((name,), doc=doc)
 
 
-def document_table(table: Table, comment: str | None, docs: Mapping[str, str]) -> bool:
-    """Describe a table and its columns; says whether anything had to change."""
+def is_documented(table: Table, comment: str | None, docs: Mapping[str, str]) -> bool:
+    """Whether a table and its columns, as far as it has them, are described like this."""
     known = {field_.name: field_.doc or "" for field_ in table.schema().fields}
     has_docs = all(known.get(name, doc) == doc for name, doc in docs.items())
-    if has_docs and (comment is None or table.properties.get("comment", "") == comment):
+    return has_docs and (comment is None or table.properties.get("comment", "") == comment)
+
+
+def document_table(table: Table, comment: str | None, docs: Mapping[str, str]) -> bool:
+    """Describe a table and its columns; says whether anything had to change."""
+    if is_documented(table, comment, docs):
         return False
     with table.transaction() as transaction:
         document(transaction, docs)

@@ -50,7 +50,7 @@ def tokens(sql: str) -> list[Token]:
     """Divide SQL into words; comments and white space are left out."""
     raw = sql.encode()
     found = duckdb.tokenize(sql)
-    ends = [start for start, _ in found[1:]] + [len(raw)]
+    ends = [*(start for start, _ in found), len(raw)][1:]
     made = []
     for (start, kind), end in zip(found, ends, strict=True):
         text = raw[start:end].decode()

@@ -13,7 +13,7 @@ from dbt.adapters.duckdb.environments.local import DuckDBConnectionWrapper, Loca
 
 from dbt.adapters.duckdb_iceberg.credentials import IcebergCredentials
 from dbt.adapters.duckdb_iceberg.errors import explained
-from floe_iceberg.attachment import Attachment
+from floe_iceberg.attachment import Attachment, StoredView
 from floe_iceberg.errors import IcebergError
 from floe_iceberg.statements import Change, changes
 
@@ -167,7 +167,7 @@ class IcebergCursor:
             return self._lake.is_table(change.target) or self._stored(change) is not None
         return self._lake.is_table(change.target) and not self._is_temporary(change)
 
-    def _stored(self, change: Change) -> str | None:
+    def _stored(self, change: Change) -> StoredView | None:
         name = self._lake.name(change.target or ())
         return None if name is None else self._lake.stored_view(name)
 

@@ -32,7 +32,12 @@ from floe_iceberg import (
     scan_sql,
 )
 from floe_iceberg.attachment import VIEWS, Attachment, Name
-from floe_iceberg.shape import document_table, needs_new_column, reshape_columns
+from floe_iceberg.shape import (
+    document_table,
+    is_documented,
+    needs_new_column,
+    reshape_columns,
+)
 from floe_iceberg.sql import identifier
 from floe_iceberg.types import StoredType
 
@@ -364,11 +369,27 @@ class IcebergAdapter(DuckDBAdapter):
         name = self._name(relation)
         docs = {known: column["description"] for known, column in columns.items()}
         with explained():
+            table = lake.table(name)
+            if table is not None and is_documented(table, comment, docs):
+                return
             place = lake.existing(name)
             with lake.writing(place):
                 catalog = lake.catalog(place.catalog)
                 if document_table(catalog.load_table(place.identifier), comment, docs):
                     lake.written(name, place, catalog.load_table(place.identifier))
+
+    @available
+    def document_view(
+        self, relation: BaseRelation, comment: str | None, columns: Mapping[str, Any]
+    ) -> None:
+        """Describe a view and its columns, in DuckDB and in the catalog."""
+        there = {column.name for column in self.get_columns_in_relation(relation)}
+        docs = {name: column["description"] for name, column in columns.items() if name in there}
+        docs[""] = comment or ""
+        with explained():
+            self.lake.document_view(
+                self._name(relation), {k: doc for k, doc in docs.items() if doc}
+            )
 
     # Python models
 

@@ -44,7 +44,7 @@
     {%- do adapter.document(relation, comment, {}) -%}
     {{ return('') }}
   {%- endif -%}
-  {{ return(duckdb__alter_relation_comment(relation, comment)) }}
+  {%- do adapter.document_view(relation, comment, {}) -%}
 {%- endmacro %}
 
 {% macro duckdb_iceberg__alter_column_comment(relation, column_dict) -%}
@@ -52,7 +52,7 @@
     {%- do adapter.document(relation, none, column_dict) -%}
     {{ return('') }}
   {%- endif -%}
-  {{ return(duckdb__alter_column_comment(relation, column_dict)) }}
+  {%- do adapter.document_view(relation, none, column_dict) -%}
 {%- endmacro %}
 
 {% macro duckdb_iceberg__get_create_index_sql(relation, index_dict) -%}

@@ -22,8 +22,8 @@
     {% do create_indexes(target_relation) %}
   {% else %}
     {% do duckdb_iceberg__write_increment(target_relation, language, strategy, make_sql) %}
-    {% do persist_docs(target_relation, model) %}
   {% endif %}
+  {% do persist_docs(target_relation, model) %}
 
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {% do apply_grants(target_relation, config.get('grants'), should_revoke=false) %}

@@ -19,6 +19,7 @@
   {% do adapter.drop_relation(loaded_relation) %}
 
   {% do create_indexes(target_relation) %}
+  {% do persist_docs(target_relation, model) %}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {% do apply_grants(target_relation, config.get('grants'), should_revoke=false) %}
   {{ run_hooks(post_hooks, inside_transaction=False) }}

@@ -9,6 +9,8 @@
   {% do duckdb_iceberg__write_model(target_relation, model['language']) %}
 
   {% do create_indexes(target_relation) %}
+  {#- They are in the table by now: this warns of columns that it has not. -#}
+  {% do persist_docs(target_relation, model) %}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
 
   {% do apply_grants(target_relation, config.get('grants'), should_revoke=false) %}
