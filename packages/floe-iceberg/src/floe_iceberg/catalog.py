@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from floe_core.errors import FloeError
 from floe_core.layout import make_folder
+from floe_iceberg.errors import WriteError
 from floe_iceberg.explanation import explain
 
 if TYPE_CHECKING:
@@ -71,13 +72,13 @@ def explained(profile_name: str, properties: Mapping[str, str]) -> Iterator[None
         CatalogRefusedError: if one of them refuses who asks, or what is asked.
         CatalogSetupError: if a package, a bucket or a region is missing, or a URL is wrong.
         TableGoneError: if a table is not there, or its metadata cannot be read.
-        WriteError: if a disk is full.
+        WriteError: if a disk is full, or files cannot be written for a reason that is not known.
     """
     try:
         yield
-    except FloeError:
-        raise
     except Exception as problem:
+        if isinstance(problem, FloeError) and not isinstance(problem, WriteError):
+            raise
         told = explain(problem, profile_name, properties)
         if told is None:
             raise
