@@ -100,13 +100,14 @@ class Lake:
             root: Absolute project root.
             secrets: Values by the names that `secrets` gives.
         """
-        return self.catalogs[key].properties(self._data(root), lambda ref: secrets[variable(ref)])
+        return self.catalogs[key].properties(
+            self._data(root), lambda ref: secrets[variable(ref)]
+        )
 
     def written_properties(self, key: str) -> dict[str, str]:
         """PyIceberg's properties as profiles.yml has them: secrets and the root are variables."""
-        data = self._data(Path(PROJECT_DIR))
         return self.catalogs[key].properties(
-            data, lambda ref: f"{{{{ env_var('{variable(ref)}') }}}}"
+            self._data(Path(PROJECT_DIR)), lambda ref: f"{{{{ env_var('{variable(ref)}') }}}}"
         )
 
     def secrets(self) -> dict[str, SecretRef]:
