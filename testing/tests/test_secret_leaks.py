@@ -39,22 +39,22 @@ class Guarded(DuckDBTarget):
         properties = {k: v for k, v in compute.properties.items() if k not in KEYS}
         return compute.model_copy(update={"properties": properties})
 
-    def output(self, compute, environment):
+    def output(self, compute, environment, lake=None):
         given = {
             option: "{{ env_var('DBT_ENV_SECRET_FLOE_%s') }}" % key.upper()
             for key, option in OPTIONS.items()
         }
-        output = super().output(self._plain(compute), environment)
+        output = super().output(self._plain(compute), environment, lake)
         return output | {"config_options": given}
 
     def secrets(self, compute):
         return {f"DBT_ENV_SECRET_FLOE_{key.upper()}": compute.properties[key] for key in KEYS}
 
-    def query(self, compute, environment, root, secrets, sql, limit):
-        return super().query(self._plain(compute), environment, root, secrets, sql, limit)
+    def query(self, compute, *given):
+        return super().query(self._plain(compute), *given)
 
-    def connect(self, compute, environment, root, secrets):
-        return super().connect(self._plain(compute), environment, root, secrets)
+    def connect(self, compute, *given):
+        return super().connect(self._plain(compute), *given)
 '''
 
 IDLE = "{secret_ref: idle, key: key}"
@@ -87,7 +87,7 @@ storage:
     bucket: lake
     credentials: {{mode: static, username: {IDLE}, password: {IDLE}}}
 catalogs:
-  default: {{type: sqlite}}
+  default: {{type: sql}}
   idle:
     type: polaris
     uri: https://polaris.example.com/api/catalog
