@@ -178,10 +178,10 @@ def test_a_view_costs_a_commit_only_when_its_sql_changes(project: Project) -> No
     project.write({"v": "{{ config(materialized='view') }} select 1 as id"})
     project.dbt("run")
     project.dbt("run")
-    assert project.snapshots("_dbt_views") == 1
+    assert project.snapshots("dbt_stored_views") == 1
     project.write({"v": "{{ config(materialized='view') }} select 2 as id"})
     project.dbt("run")
-    assert project.snapshots("_dbt_views") == 2
+    assert project.snapshots("dbt_stored_views") == 2
 
 
 def test_a_change_of_places_is_no_reason_to_parse_again(project: Project) -> None:

@@ -98,7 +98,7 @@ def test_tables_and_schemas_are_dropped_by_sql(items: Project) -> None:
     items.write({"v": "{{ config(materialized='view') }} select id from {{ ref('items') }}"})
     items.dbt("run", "-s", "v")
     operation(items, "drop view shop.v")
-    assert items.rows("_dbt_views") == []
+    assert items.rows("dbt_stored_views") == []
     operation(items, "drop table if exists shop.items")
     assert not items.has_table("items")
     items.dbt("run")

@@ -42,8 +42,11 @@ from floe_iceberg.table import load, replace, rewrite
 OWN = "default"
 """Key of the catalog that tables go to unless something else is said."""
 
-VIEWS = "_dbt_views"
-"""Name of the Iceberg table that keeps a namespace's views: `name`, `sql`, `docs` as JSON."""
+VIEWS = "dbt_stored_views"
+"""Name of the Iceberg table that keeps a namespace's views: `name`, `sql`, `docs` as JSON.
+
+S3 Tables and servers like it take no name that begins with an underscore.
+"""
 
 _MARK = "dbt-duckdb-iceberg shows "
 _DATABASE = "{{ database }}"
