@@ -78,17 +78,37 @@ def test_a_writer_waits_for_the_lock_of_another(catalog: Catalog) -> None:
     assert timeout == 60_000
 
 
-def test_a_database_gets_user_and_password_apart_from_the_url(tmp_path: Path) -> None:
-    properties = {"type": "sql", "uri": "postgresql+psycopg2://127.0.0.1:1/lake"}
-    with pytest.MonkeyPatch.context() as patch:
-        seen: list[str] = []
-
-        def opened(name: str, **given: str) -> None:
-            seen.append(given["uri"])
-
-        patch.setattr("pyiceberg.catalog.load_catalog", opened)
-        open_catalog({**properties, "jdbc.user": "etl", "jdbc.password": "p@ss/word"})
-    assert seen == ["postgresql+psycopg2://etl:p%40ss%2Fword@127.0.0.1:1/lake"]
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        (
+            {
+                "type": "sql",
+                "uri": "postgresql+psycopg2://127.0.0.1:1/lake",
+                "jdbc.user": "etl",
+                "jdbc.password": "p@ss/word",
+            },
+            {"type": "sql", "uri": "postgresql+psycopg2://etl:p%40ss%2Fword@127.0.0.1:1/lake"},
+        ),
+        (
+            {
+                "type": "rest",
+                "uri": "http://127.0.0.1:1",
+                "oauth2-client-id": "etl",
+                "oauth2-client-secret": "p:ss",
+            },
+            {"type": "rest", "uri": "http://127.0.0.1:1", "credential": "etl:p:ss"},
+        ),
+    ],
+    ids=["database", "oauth2"],
+)
+def test_a_name_and_its_secret_are_put_together(
+    properties: dict[str, str], expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, str]] = []
+    monkeypatch.setattr("pyiceberg.catalog.load_catalog", lambda name, **given: seen.append(given))
+    open_catalog(properties)
+    assert seen == [expected]
 
 
 def test_hive_is_asked_where_the_profile_says() -> None:

@@ -12,6 +12,7 @@ from floe_core.errors import FloeError
 from floe_core.layout import make_folder
 from floe_iceberg.errors import WriteError
 from floe_iceberg.explanation import explain
+from floe_iceberg.profile import CLIENT_ID, CLIENT_SECRET
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -36,6 +37,7 @@ def open_catalog(properties: Mapping[str, str]) -> Catalog:
             catalog, `floe` when absent. PyIceberg has no names for the user of a database and
             for the role that requests to the catalog are signed as; they are called as Iceberg's
             Java library calls them, `jdbc.user`, `jdbc.password` and `client.assume-role.arn`.
+            `oauth2-client-id` and `oauth2-client-secret` make up PyIceberg's `credential`.
     """
     from pyiceberg.catalog import load_catalog
 
@@ -43,6 +45,8 @@ def open_catalog(properties: Mapping[str, str]) -> Catalog:
     name = given.pop("name", NAME)
     if str(given.get("warehouse", "")).startswith("file://"):
         given["warehouse"] = "file://" + os.path.normpath(given["warehouse"][len("file://") :])
+    if CLIENT_SECRET in given:
+        given["credential"] = f"{given.pop(CLIENT_ID)}:{given.pop(CLIENT_SECRET)}"
     if given.get("type") == "sql":
         given["uri"] = _database(given)
     if _ROLE in given or (given.get("type") == "glue" and "ssl.cabundle" in given):

@@ -21,7 +21,7 @@ from floe_iceberg.errors import (
     TableGoneError,
     WriteError,
 )
-from floe_iceberg.profile import DELEGATION
+from floe_iceberg.profile import CLIENT_SECRET, DELEGATION
 
 _EXTRAS = {
     "boto3": "floe-iceberg[s3]",
@@ -72,7 +72,8 @@ class _Case:
 
     @property
     def has_credentials(self) -> bool:
-        return any(key in self.properties for key in ("credential", "token", "auth.type"))
+        signs_in = ("credential", CLIENT_SECRET, "token", "auth.type")
+        return any(key in self.properties for key in signs_in)
 
     def field(self, name: str) -> str:
         return f"`{name}` of `catalogs.{self.profile}`"
@@ -388,7 +389,7 @@ def _duckdb(link: BaseException, names: frozenset[str], case: _Case) -> FloeErro
     if local and warehouse and local[1].startswith(warehouse):
         return _gone(local[1], case)
     url = _URL.search(text)
-    if url is None:
+    if url is None or not _is_storage(url[1], case):
         return None
     if _NO_ANSWER.search(text):
         return _storage_unreachable(text, case)
@@ -427,6 +428,12 @@ def _path(url: str, case: _Case) -> str:
     if endpoint and path.startswith(f"{endpoint.rstrip('/')}/"):
         return "s3:/" + path[len(endpoint.rstrip("/")) :]
     return path
+
+
+def _is_storage(url: str, case: _Case) -> bool:
+    """Whether a URL is one of the storage, not one that a query reads by itself."""
+    host = urlsplit(url).hostname or ""
+    return _path(url, case).startswith("s3://") or host.endswith(".amazonaws.com")
 
 
 def _storage_unreachable(text: str, case: _Case) -> FloeError:

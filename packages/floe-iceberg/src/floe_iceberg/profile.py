@@ -33,6 +33,7 @@ Secret = Callable[[SecretRef], str]
 _ROLE = "client.assume-role.arn"
 DELEGATION = "header.X-Iceberg-Access-Delegation"
 _VENDED = "vended-credentials"
+CLIENT_ID, CLIENT_SECRET = "oauth2-client-id", "oauth2-client-secret"
 _REGION = "us-east-1"
 """What servers that speak S3 and are not AWS take; PyArrow would ask AWS otherwise."""
 
@@ -304,10 +305,8 @@ class RestCatalog(_Kind):
     ) -> dict[str, str]:
         match catalog.credentials:
             case OAuth2Credentials() as client:
-                found = {
-                    "credential": _client(client, secret),
-                    "oauth2-server-uri": f"{str(catalog.uri).rstrip('/')}/v1/oauth/tokens",
-                }
+                found = _client(client, secret)
+                found["oauth2-server-uri"] = f"{str(catalog.uri).rstrip('/')}/v1/oauth/tokens"
                 return found | ({"scope": client.scope} if client.scope is not None else {})
             case StaticCredentials() as keys:
                 return {
@@ -436,15 +435,17 @@ def _text(value: object, secret: Secret) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _client(credentials: OAuth2Credentials, secret: Secret) -> str:
-    """PyIceberg's `credential`, `ID:SECRET`; one secret may hold both, under these keys."""
+def _client(credentials: OAuth2Credentials, secret: Secret) -> dict[str, str]:
+    """The client's id and secret: one value each, for dbt puts one secret into a text at most."""
     ref = credentials.client_secret
     if credentials.client_id is not None:
-        return f"{_text(credentials.client_id, secret)}:{secret(ref)}"
+        return {CLIENT_ID: _text(credentials.client_id, secret), CLIENT_SECRET: secret(ref)}
     if ref.entry is not None:
-        return secret(ref)
-    id, value = (SecretRef(secret_ref=ref.name, key=key) for key in ("client_id", "client_secret"))
-    return f"{secret(id)}:{secret(value)}"
+        return {"credential": secret(ref)}
+    return {
+        CLIENT_ID: secret(SecretRef(secret_ref=ref.name, key="client_id")),
+        CLIENT_SECRET: secret(SecretRef(secret_ref=ref.name, key="client_secret")),
+    }
 
 
 def _of_url(url: str, *field: str) -> Iterator[Finding]:
