@@ -27,10 +27,21 @@ def said(outcome: Any) -> str:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"type": "rest", "uri": "http://127.0.0.1:9/catalog"}, "is the address right"),
-        ({"uri": "sqlite:////no/such/folder/catalog.db"}, "is `uri` right"),
-        ({"uri": "nonsense"}, "`catalog` of the profile"),
-        ({"type": "no-such-kind"}, "`catalog` of the profile"),
+        (
+            {"type": "rest", "uri": "http://127.0.0.1:9/catalog"},
+            "the catalog `default` cannot be reached: nothing listens at "
+            "http://127.0.0.1:9/catalog: check `uri` of `catalogs.default`, and that the server "
+            "runs",
+        ),
+        ({"uri": "nonsense"}, "the catalog `default` has a `uri` that is not the URL of a"),
+        (
+            {"type": "no-such-kind"},
+            "the catalog `default` is of a type that PyIceberg does not know: `no-such-kind`",
+        ),
+        (
+            {"uri": "sqlite:////proc/catalog.db"},
+            "the catalog `default` cannot write to /proc/catalog.db: unable to open database file",
+        ),
     ],
 )
 def test_a_catalog_that_cannot_be_opened(

@@ -27,7 +27,7 @@ class LakeCatalog:
     """An Iceberg catalog, and where its tables are stored.
 
     Attributes:
-        name: Name of its entry in `catalogs` of platform.yaml, by which PyIceberg knows it too.
+        name: Name of its entry in `catalogs` of platform.yaml.
         profile: The entry.
         storage: The entry of `storage` that goes with it.
     """
@@ -75,6 +75,11 @@ class Lake:
     keys: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of the catalogs in platform.yaml, by key, where they are not the keys."""
+        return {key: known.name for key, known in self.catalogs.items() if key != known.name}
+
     def namespace(self, layer: str) -> str:
         """The Iceberg namespace of a layer."""
         return self.layers[layer].namespace or layer
@@ -100,9 +105,7 @@ class Lake:
             root: Absolute project root.
             secrets: Values by the names that `secrets` gives.
         """
-        return self.catalogs[key].properties(
-            self._data(root), lambda ref: secrets[variable(ref)]
-        )
+        return self.catalogs[key].properties(self._data(root), lambda ref: secrets[variable(ref)])
 
     def written_properties(self, key: str) -> dict[str, str]:
         """PyIceberg's properties as profiles.yml has them: secrets and the root are variables."""

@@ -153,6 +153,7 @@ class Attached:
         tables: Where tables are that are not in `default` under their schema, by
             `schema.identifier`.
         path: DuckDB's file, for messages.
+        names: Names of the catalogs for messages, by key, where they are not the keys.
     """
 
     catalogs: Mapping[str, Mapping[str, str]]
@@ -160,6 +161,7 @@ class Attached:
     schema: str = "main"
     tables: Mapping[str, Placement] = field(default_factory=dict)
     path: str = ":memory:"
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class Attachment:
@@ -178,6 +180,7 @@ class Attachment:
         self._new_cursor = new_cursor
         self._lock = threading.RLock()
         self._catalogs: dict[str, Catalog] = {}
+        self._asked = threading.local()
         self._namespaces: dict[str, set[Identifier]] = {}
         self._listings: dict[Key, dict[str, str]] = {}
         self._stored: dict[Key, dict[str, StoredView]] = {}
@@ -194,16 +197,24 @@ class Attachment:
 
     def catalog(self, key: str) -> Catalog:
         """Open a catalog."""
+        self._asked.key = key
         with self._lock:
             if key not in self._catalogs:
                 self._catalogs[key] = open_catalog(self._attached.catalogs[key])
             return self._catalogs[key]
 
     @contextmanager
-    def explained(self, key: str) -> Iterator[None]:
-        """Say in one sentence why a catalog or its storage cannot be used; see `catalog`."""
-        with explained(key, self._attached.catalogs[key]):
+    def explained(self) -> Iterator[None]:
+        """Say in one sentence why a catalog or its storage cannot be used; see `catalog.explained`.
+
+        It is the catalog that this thread has asked for last.
+        """
+        try:
             yield
+        except Exception:
+            key = getattr(self._asked, "key", OWN)
+            with explained(self._attached.names.get(key, key), self._attached.catalogs[key]):
+                raise
 
     def namespaces(self) -> dict[str, int]:
         """Ask every catalog how many namespaces it has, by the catalog's key."""

@@ -269,6 +269,7 @@ def _catalogs(lake: Lake) -> dict[str, Any]:
     return {
         **output,
         **({"catalogs": catalogs} if catalogs else {}),
+        **({"catalog_names": lake.names} if lake.names else {}),
         **({"tables": tables} if tables else {}),
     }
 
@@ -290,7 +291,8 @@ def _attached(
         name: Placement(lake.keys[layer], lake.namespace(layer), lake.table_properties(layer))
         for name, layer in lake.tables.items()
     }
-    return Attached(catalogs, MEMORY, str(compute.properties.get("schema", "main")), tables)
+    schema = str(compute.properties.get("schema", "main"))
+    return Attached(catalogs, MEMORY, schema, tables, names=lake.names)
 
 
 @contextmanager
@@ -323,7 +325,8 @@ def _query_lake(
     with _in_memory(compute, root) as memory:
         reader = Reader(memory, _attached(compute, lake, root, secrets))
         try:
-            return _fetch(reader, sql, limit)
+            with reader.attachment.explained():
+                return _fetch(reader, sql, limit)
         except duckdb.CatalogException as problem:
             if reader.attachment.is_empty():
                 raise QueryError(

@@ -21,6 +21,7 @@ class IcebergCredentials(DuckDBCredentials):
             `warehouse`; or the name of a catalog in PyIceberg's own configuration.
         catalogs: Further catalogs by name. One is used where a model or source has its name as
             `database`.
+        catalog_names: What messages call the catalogs, by name; `default` is that of `catalog`.
         tables: Where tables are whose dbt name (`schema.identifier`) is not their Iceberg name:
             `catalog`, `namespace`, and `properties` of the table.
         table_properties: Iceberg table properties of every table, unless a model sets its own.
@@ -28,6 +29,7 @@ class IcebergCredentials(DuckDBCredentials):
 
     catalog: dict[str, Any] | str | None = None
     catalogs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    catalog_names: dict[str, str] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     table_properties: dict[str, Any] = field(default_factory=dict)
 
@@ -89,6 +91,7 @@ class IcebergCredentials(DuckDBCredentials):
                 for name, place in self.tables.items()
             },
             path=str(self.path),
+            names=self.catalog_names,
         )
 
 

@@ -119,7 +119,7 @@ class IcebergCursor:
 
     def sql(self, query: str, **options: Any) -> Any:
         """A relation, as DuckDB makes it, of Iceberg tables too."""
-        with explained():
+        with explained(self._lake):
             self._lake.prepare(query)
         return self._cursor.sql(query, **options)
 
@@ -127,7 +127,7 @@ class IcebergCursor:
 
     def table(self, name: str) -> Any:
         """A relation of a table, which may be an Iceberg table."""
-        with explained():
+        with explained(self._lake):
             self._lake.prepare(name)
         return self._cursor.table(name)
 
@@ -135,11 +135,11 @@ class IcebergCursor:
 
     def execute(self, sql: str, bindings: Any = None) -> Any:
         """Run SQL, after views of the Iceberg tables that it names have been renewed."""
-        with explained():
+        with explained(self._lake):
             self._lake.prepare(sql)
             divided = changes(sql)
         if divided is not None and any(self._is_ours(change) for change in divided):
-            with explained():
+            with explained(self._lake):
                 for change in divided:
                     self._change(change, bindings)
             return self
@@ -149,7 +149,7 @@ class IcebergCursor:
             # Perhaps somebody else made what it names, or files are gone that were replaced.
             if len(duckdb.extract_statements(sql)) != 1:
                 raise
-            with explained():
+            with explained(self._lake):
                 is_there = self._lake.prepare_again(sql)
             if not is_there:
                 if isinstance(problem, duckdb.CatalogException):

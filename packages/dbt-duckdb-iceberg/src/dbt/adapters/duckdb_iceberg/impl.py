@@ -126,7 +126,7 @@ class IcebergAdapter(DuckDBAdapter):
         """What `dbt debug` tries: DuckDB, and every catalog."""
         super().debug_query()
         lake, credentials = self.lake, DuckDBConnectionManager.env().creds
-        with explained():
+        with explained(lake):
             for catalog, count in lake.namespaces().items():
                 shown = credentials.shown(catalog)
                 logger.info(f"Iceberg catalog {catalog} ({shown}): {count} namespaces")
@@ -148,7 +148,7 @@ class IcebergAdapter(DuckDBAdapter):
     ) -> None:
         lake = self.lake
         name = self._name(relation)
-        with explained():
+        with explained(lake):
             lake.prepare(sql)
             layout = self._layout(config, lake.table_properties(name))
             place = lake.found(name) or lake.place(name)
@@ -256,7 +256,7 @@ class IcebergAdapter(DuckDBAdapter):
         """
         lake = self.lake
         name = self._name(relation)
-        with explained():
+        with explained(lake):
             place = lake.existing(name)
             with lake.writing(place):
                 catalog = lake.catalog(place.catalog)
@@ -310,7 +310,7 @@ class IcebergAdapter(DuckDBAdapter):
                 rows = f"{rows} UNION ALL BY NAME ({added})"
             return Rows(added=rows, replaces_all=True, columns=columns, required=required)
 
-        with explained():
+        with explained(lake):
             place = lake.existing(name)
             try:
                 with lake.writing(place):
@@ -342,7 +342,7 @@ class IcebergAdapter(DuckDBAdapter):
         """Add and remove columns of an Iceberg table; no data is written."""
         lake = self.lake
         name = self._name(relation)
-        with explained():
+        with explained(lake):
             place = lake.existing(name)
             with lake.writing(place):
                 catalog = lake.catalog(place.catalog)
@@ -368,7 +368,7 @@ class IcebergAdapter(DuckDBAdapter):
         lake = self.lake
         name = self._name(relation)
         docs = {known: column["description"] for known, column in columns.items()}
-        with explained():
+        with explained(lake):
             table = lake.table(name)
             if table is not None and is_documented(table, comment, docs):
                 return
@@ -386,10 +386,9 @@ class IcebergAdapter(DuckDBAdapter):
         there = {column.name for column in self.get_columns_in_relation(relation)}
         docs = {name: column["description"] for name, column in columns.items() if name in there}
         docs[""] = comment or ""
-        with explained():
-            self.lake.document_view(
-                self._name(relation), {k: doc for k, doc in docs.items() if doc}
-            )
+        lake = self.lake
+        with explained(lake):
+            lake.document_view(self._name(relation), {k: doc for k, doc in docs.items() if doc})
 
     # Python models
 
@@ -429,7 +428,7 @@ class IcebergAdapter(DuckDBAdapter):
     def keep_view(self, relation: BaseRelation, sql: str) -> None:
         """Keep the SQL of a view in the catalog, and drop an Iceberg table of its name."""
         lake = self.lake
-        with explained():
+        with explained(lake):
             lake.keep_view(self._name(relation), sql)
 
     @available
@@ -438,7 +437,7 @@ class IcebergAdapter(DuckDBAdapter):
         if relation is None or relation.schema is None:
             return False
         lake = self.lake
-        with explained():
+        with explained(lake):
             return lake.found(self._name(relation)) is not None
 
     def cleanup_connections(self) -> None:
@@ -448,7 +447,7 @@ class IcebergAdapter(DuckDBAdapter):
             super().cleanup_connections()
             return
         try:
-            with explained():
+            with explained(environment.lake):
                 environment.lake.save_views()
         except DbtRuntimeError as problem:
             logger.warning(
@@ -466,7 +465,7 @@ class IcebergAdapter(DuckDBAdapter):
     def list_relations_without_caching(self, schema_relation: BaseRelation) -> list[BaseRelation]:
         """Everything in a schema: Iceberg tables, stored views, and what only DuckDB knows."""
         lake = self.lake
-        with explained():
+        with explained(lake):
             tables, views = lake.relations(schema_relation.database, schema_relation.schema)
         known = {name.key for name in (*tables, *views)}
         found = [self._relation(name, RelationType.Table) for name in tables]
@@ -490,7 +489,7 @@ class IcebergAdapter(DuckDBAdapter):
             return
         lake = self.lake
         name = self._name(relation)
-        with explained():
+        with explained(lake):
             if lake.found(name) is not None:
                 lake.drop(name)
                 self.cache_dropped(relation)
@@ -503,7 +502,7 @@ class IcebergAdapter(DuckDBAdapter):
         """Rename a table or view."""
         lake = self.lake
         name = self._name(from_relation)
-        with explained():
+        with explained(lake):
             if lake.found(name) is not None:
                 lake.rename(name, self._name(to_relation))
                 self.cache_renamed(from_relation, to_relation)
@@ -518,7 +517,7 @@ class IcebergAdapter(DuckDBAdapter):
         """Drop a schema, with its Iceberg tables and stored views."""
         lake = self.lake
         name = self._name(relation)
-        with explained():
+        with explained(lake):
             lake.drop_schema(name.database, name.schema)
         super().drop_schema(relation)
 
@@ -527,7 +526,7 @@ class IcebergAdapter(DuckDBAdapter):
     def get_catalog_by_relations(self, used_schemas: Any, relations: set[BaseRelation]) -> Any:
         """The catalog of dbt docs, with Iceberg tables as tables."""
         lake = self.lake
-        with explained():
+        with explained(lake):
             for relation in relations:
                 lake.see(self._name(relation))
         return super().get_catalog_by_relations(used_schemas, relations)
@@ -535,7 +534,7 @@ class IcebergAdapter(DuckDBAdapter):
     def get_catalog(self, relation_configs: Iterable[Any], used_schemas: Any) -> Any:
         """The catalog of dbt docs, with Iceberg tables as tables."""
         lake = self.lake
-        with explained():
+        with explained(lake):
             for database, schema in used_schemas:
                 tables, views = lake.relations(database or self.config.credentials.database, schema)
                 for name in (*tables, *views):
@@ -555,7 +554,7 @@ class IcebergAdapter(DuckDBAdapter):
         for row in table.rows:
             values = dict(zip(table.column_names, row.values(), strict=True))
             name = Name(values["table_database"], values["table_schema"], values["table_name"])
-            with explained():
+            with explained(lake):
                 loaded = lake.table(name)
             if loaded is not None:
                 values["table_type"] = "BASE TABLE"
