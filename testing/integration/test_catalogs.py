@@ -38,6 +38,7 @@ from floe_iceberg import (
 from floe_iceberg.errors import CatalogRefusedError, CatalogSetupError, CatalogUnavailableError
 from floe_testing import postgres, seaweedfs
 from floe_testing.aws import moto_server
+from floe_testing.lakes import OAUTH2, VENDED, bucket, glue, keys, rest
 from floe_testing.seaweedfs import ADMIN, READER, Server
 
 pytestmark = [
@@ -53,21 +54,7 @@ SECRETS = {
     "reader/secret": READER.secret,
     "wrong/secret": "canary-wrong-secret-4713",
 }
-OAUTH2 = {
-    "mode": "oauth2",
-    "client_id": {"secret_ref": "admin/id"},
-    "client_secret": {"secret_ref": "admin/secret"},
-}
-VENDED = {"mode": "vended_credentials"}
 ROLE = "arn:aws:iam::123456789012:role/Lake"
-
-
-def keys(who: str, secret: str | None = None) -> dict[str, Any]:
-    return {
-        "mode": "static",
-        "username": {"secret_ref": f"{who}/id"},
-        "password": {"secret_ref": secret or f"{who}/secret"},
-    }
 
 
 def value(ref: SecretRef) -> str:
@@ -119,26 +106,6 @@ def make_bucket(url: str, verify: str | None = None) -> None:
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as opened:
         yield opened
-
-
-def rest(weed: Server, **changes: Any) -> dict[str, Any]:
-    known = {"type": "rest", "uri": weed.catalog, "warehouse": weed.warehouse}
-    return {**known, "credentials": OAUTH2, **changes}
-
-
-def bucket(endpoint: str, credentials: dict[str, Any] | None, name: str = "lake") -> dict[str, Any]:
-    return {
-        "type": "s3",
-        "bucket": name,
-        "region": "eu-central-1",
-        "endpoint": endpoint,
-        "path_style": True,
-        "credentials": credentials,
-    }
-
-
-def glue(url: str, credentials: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"type": "glue", "properties": {"glue.endpoint": url}, "credentials": credentials}
 
 
 def write_and_read(
