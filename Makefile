@@ -13,6 +13,9 @@ UV_REQUIREMENT := uv>=0.8,<1
 UV ?= $(shell command -v uv 2>/dev/null || echo "$(CURDIR)/.tools/bin/uv")
 RUN := "$(UV)" run --project "$(CURDIR)" --no-sync
 export UV_PYTHON_DOWNLOADS := never
+# Each command starts a Python; without this the first to do so compiles, or all of them where
+# PYTHONDONTWRITEBYTECODE is set.
+export UV_COMPILE_BYTECODE := 1
 
 # The benchmark and floe's peers live in an environment of their own, so that they do not come and
 # go in .venv.
@@ -40,14 +43,21 @@ help: ## List the targets
 setup: sync ## Create .venv with all packages and the tools to develop them
 	@echo "Ready: \`. .venv/bin/activate\`, or put \`uv run\` before a command."
 
-demo: sync ## Build a real data product from prepared data and query it
+demo: sync ## Build a real data product of Iceberg tables, twice, and query it as it is and as it was
+	cd demo/flights && $(RUN) python prepare.py --until 2013-06-30
+	cd demo/flights && $(RUN) floe run
+	cd demo/flights && date "+%Y-%m-%d %H:%M:%S" > data/half-year
 	cd demo/flights && $(RUN) python prepare.py
 	cd demo/flights && $(RUN) floe run
 	cd demo/flights && $(RUN) floe query "select airline, flights, mean_arrival_delay, late_percent from airline_delays order by mean_arrival_delay desc limit 10"
+	cd demo/flights && $(RUN) floe tables history main.airline_delays
+	cd demo/flights && $(RUN) floe query "select count(*) as flights, max(flight_date) as last_day from flights"
+	cd demo/flights && $(RUN) floe query "select count(*) as flights, max(flight_date) as last_day from flights" --at "$$(cat data/half-year)"
 	@echo
 	@echo "Where to look next:"
 	@echo "  demo/flights/floe.yaml              what was built"
 	@echo "  demo/flights/.floe/artifacts.json   what ran"
+	@echo "  demo/flights/.floe/data/local       the tables, as any engine that reads Iceberg opens them"
 	@echo "  README.md                           how to start a product of your own"
 
 test-integration: sync ## Run the tests that need servers, wheels or a long time; installs and starts servers

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from floe_core import FloeSpec, PlatformSpec
 from floe_core.compiler.build import NOT_CARRIED, build
 from floe_core.compiler.enforce import enforce
-from floe_core.compiler.inspect import Inspected, build_profiles
+from floe_core.compiler.inspect import Inspected
 from floe_core.compiler.load import load
 from floe_core.compiler.not_yet import IDLE_FLOE_SECTIONS, IDLE_PLATFORM_SECTIONS
 from floe_core.compiler.pipeline import Outcome, run_stages
@@ -99,7 +99,7 @@ def compile_without_dbt(folder: Path, documents: dict[str, Any]) -> Outcome:
 
 
 def inspect_nothing(resolved: Resolved, report: Report) -> Inspected:
-    return Inspected(resolved, (), {}, build_profiles(resolved), ())
+    return Inspected(resolved, (), {}, ())
 
 
 @pytest.fixture

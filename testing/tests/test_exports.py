@@ -25,6 +25,7 @@ PUBLIC = {
     "floe_dagster": {"build_definitions"},
     "floe_iceberg": {
         "Committed",
+        "Evolution",
         "Files",
         "Identifier",
         "Layout",
@@ -32,8 +33,11 @@ PUBLIC = {
         "Rows",
         "append",
         "configure",
+        "create",
         "describe",
+        "evolve",
         "explained",
+        "fast_forward",
         "files_of",
         "load",
         "load_iceberg",
@@ -43,6 +47,8 @@ PUBLIC = {
         "replace",
         "rewrite",
         "scan_sql",
+        "snapshot_at",
+        "upsert",
     },
 }
 

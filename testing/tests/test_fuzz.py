@@ -30,7 +30,7 @@ from floe_core.artifacts import dump_artifacts, parse_artifacts
 from floe_core.codes import CODES
 from floe_core.compiler.build import build
 from floe_core.compiler.enforce import enforce
-from floe_core.compiler.inspect import Inspected, build_profiles
+from floe_core.compiler.inspect import Inspected
 from floe_core.compiler.load import load
 from floe_core.compiler.pipeline import run_stages
 from floe_core.compiler.request import CompileRequest
@@ -393,7 +393,7 @@ def write(folder: Path, pair: tuple[bytes, bytes]) -> None:
 
 
 def inspect_nothing(resolved: Resolved, report: Report) -> Inspected:
-    return Inspected(resolved, (), {}, build_profiles(resolved), ())
+    return Inspected(resolved, (), {}, ())
 
 
 @cache

@@ -16,7 +16,7 @@ import pytest
 from floe_core.compiler.build import Built
 from floe_core.compiler.build import build as stage_build
 from floe_core.compiler.enforce import enforce
-from floe_core.compiler.inspect import Inspected, build_profiles
+from floe_core.compiler.inspect import Inspected
 from floe_core.compiler.load import load
 from floe_core.compiler.origins import trace
 from floe_core.compiler.pipeline import IN_MEMORY, run_stages
@@ -143,7 +143,7 @@ def test_origin(
 
 
 def inspect_nothing(resolved: Resolved, report: Report) -> Inspected:
-    return Inspected(resolved, (), {}, build_profiles(resolved), ())
+    return Inspected(resolved, (), {}, ())
 
 
 FLOE = 'name: shop\nversion: "1.0.0"\ntransforms: [{name: shop, path: dbt}]\n'

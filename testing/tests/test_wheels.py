@@ -21,7 +21,17 @@ import pytest
 from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).parents[2]
-PACKAGES = ("floe-core", "floe-client", "floe-dbt", "floe-iceberg", "floe-dagster", "floe-cli")
+PACKAGES = (
+    "floe-core",
+    "floe-client",
+    "floe-iceberg",
+    "dbt-duckdb-iceberg",
+    "floe-dbt",
+    "floe-dagster",
+    "floe-cli",
+)
+IMPORTED = {"dbt-duckdb-iceberg": "dbt.adapters.duckdb_iceberg"}
+"""What a package is imported as, where that is not its name."""
 VERSION = "0.1.0"
 
 # Runs inside the new environment: imports every module and describes what is installed.
@@ -32,7 +42,7 @@ from importlib.metadata import distributions
 package = importlib.import_module(sys.argv[1])
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
     importlib.import_module(module.name)
-ours = [d for d in distributions() if d.name.startswith("floe-")]
+ours = [d for d in distributions() if d.name.startswith("floe-") or d.name == "dbt-duckdb-iceberg"]
 print(json.dumps({
     "file": package.__file__,
     "version": getattr(package, "__version__", None),
@@ -73,6 +83,10 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def module_of(package: str) -> str:
+    return IMPORTED.get(package, package.replace("-", "_"))
+
+
 def wheel_of(wheelhouse: Path, package: str) -> Path:
     [wheel] = wheelhouse.glob(f"{package.replace('-', '_')}-{VERSION}-*.whl")
     return wheel
@@ -92,7 +106,8 @@ def test_one_version_and_siblings_pinned_to_it(package: str) -> None:
     extras = project.get("optional-dependencies", {})
     assert isinstance(extras, dict)
     requirements = [project["dependencies"], *extras.values()]
-    siblings = [Requirement(r) for group in requirements for r in group if r.startswith("floe-")]
+    wanted = [Requirement(r) for group in requirements for r in group]
+    siblings = [r for r in wanted if r.name.startswith("floe-") or r.name in PACKAGES]
     assert {str(sibling.specifier) for sibling in siblings} <= {f"=={VERSION}"}
 
 
@@ -117,7 +132,7 @@ def test_wheel_alone(package: str, wheelhouse: Path, tmp_path: Path) -> None:
     """The wheel installs from a wheelhouse, imports, and is the one built here."""
     bin = environment_with(package, wheelhouse, tmp_path)
     python = bin / "python"
-    found = json.loads(run(python, "-I", "-c", PROBE, package.replace("-", "_"), cwd=tmp_path))
+    found = json.loads(run(python, "-I", "-c", PROBE, module_of(package), cwd=tmp_path))
 
     assert Path(found["file"]).is_relative_to(tmp_path)
     if package == "floe-core":
@@ -166,15 +181,16 @@ def test_a_third_party_wheel_brings_plugins(wheelhouse: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("package", PACKAGES)
 def test_wheel_content(package: str, wheelhouse: Path) -> None:
     """The wheel carries our name, license and types, and nothing but the package."""
-    root = package.replace("-", "_")
+    module = module_of(package).replace(".", "/")
+    root = module.split("/")[0]
     with zipfile.ZipFile(wheel_of(wheelhouse, package)) as wheel:
         names = wheel.namelist()
-        dist_info = f"{root}-{VERSION}.dist-info"
+        dist_info = f"{package.replace('-', '_')}-{VERSION}.dist-info"
         metadata = message_from_string(wheel.read(f"{dist_info}/METADATA").decode())
         license_text = wheel.read(f"{dist_info}/licenses/LICENSE")
 
     assert {name.split("/")[0] for name in names} == {root, dist_info}
-    assert f"{root}/py.typed" in names
+    assert f"{module}/py.typed" in names
     assert license_text == (REPOSITORY / "LICENSE").read_bytes()
     assert (metadata["Name"], metadata["Version"]) == (package, VERSION)
     assert metadata["License-Expression"] == "Apache-2.0"

@@ -25,6 +25,7 @@ Installation
   ok       dbt-core <version>
   ok       dbt-duckdb <version>
   ok       duckdb <version>
+  ok       pyiceberg <version>
   ok       <number> other packages that floe needs
   ok       <number> plugins can be used
   ok       git
@@ -49,10 +50,10 @@ def doctor(*arguments: str, exit_code: int = 0) -> str:
     text = normalise(result.stdout, Path.cwd())
     text = re.sub(r"\d+\.\d+ GiB", "<size> GiB", text)
     text = re.sub(r"\d+ other packages", "<number> other packages", text)
-    text = re.sub(r"(?<=floe )[0-9.]+: floe-cli, floe-client,.*", "<version>: <packages>", text)
+    text = re.sub(r"(?<=floe )[0-9.]+: dbt-duckdb-iceberg, floe-cli,.*", "<version>: <packages>", text)
     text = re.sub(r"(?<=`duckdb`\? )installed: .*", "<installed>", text)
     text = re.sub(r"\d+ plugins", "<number> plugins", text)
-    text = re.sub(r"(dagster|dbt-\w+|duckdb|Python) \d+(\.\d+)+", r"\1 <version>", text)
+    text = re.sub(r"(dagster|dbt-\w+|duckdb|pyiceberg|Python) \d+(\.\d+)+", r"\1 <version>", text)
     return re.sub(r"process \d+", "process <pid>", text)
 
 
@@ -229,10 +230,9 @@ def test_what_a_backend_lacks_is_said_without_asking_it(
 def test_the_engine_is_asked_when_that_is_wanted(
     on_postgres: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (warning,) = [check for check in statuses("--connect") if "nothing has been built" in check[1]]
-    assert (warning[0], warning[2]) == ("warning", "run `floe run` first")
-    assert run_floe("run").exit_code == 0
     assert ("ok", "duckdb answers", None) in statuses("--connect")
+    answer = "catalog `default` is sql, answers and has 0 namespaces"
+    assert ("ok", answer, None) in statuses("--connect")
     monkeypatch.setenv("PG_PASSWORD", "canary-password")
     problems = [check for check in statuses("--env", "dev", "--connect") if check[0] == "problem"]
     assert len(problems) == 1
@@ -300,7 +300,7 @@ def install(folder: Path, name: str, metadata: str, entry_points: str = "") -> N
             "Version: 7.0.0\nAuthor: The floe authors\n",
             f"floe-dbt is 7.0.0, but floe is {version('floe-core')}",
         ),
-        ("duckdb", "Version: 0.1.0\n", "duckdb is 0.1.0; floe needs <1.6,>=1.4"),
+        ("duckdb", "Version: 0.1.0\n", "duckdb is 0.1.0; floe needs <1.6,>=1.5.5"),
     ],
 )
 def test_a_wrong_package(

@@ -43,8 +43,8 @@ ALLOWED = {
     "validate": ALWAYS | FILES,
     "platform show": ALWAYS | FILES,
     # Of a product that has just been compiled, dbt has nothing to parse.
-    "explain --all": ALWAYS | FILES,
-    "diff": ALWAYS | FILES,
+    "explain --all": ALWAYS | FILES | {"floe_iceberg"},
+    "diff": ALWAYS | FILES | {"floe_iceberg"},
 }
 
 

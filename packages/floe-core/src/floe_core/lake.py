@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from floe_core import plugins
@@ -67,6 +68,7 @@ class Lake:
         keys: Key of the catalog of each layer, by the layer's name.
         tables: Layer of each table that one places, by the table's name in dbt,
             `schema.identifier`. The others are in the product's own catalog, under their schema.
+        at: The time that queries read tables as of; now when None.
     """
 
     environment: str
@@ -74,6 +76,7 @@ class Lake:
     layers: Mapping[str, Layer] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
+    at: datetime | None = None
 
     @property
     def names(self) -> dict[str, str]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
+from datetime import datetime
 from itertools import chain
 
 import duckdb
@@ -35,6 +36,7 @@ from floe_iceberg.errors import IcebergError
 from floe_iceberg.rewriting import Rows
 from floe_iceberg.scan import files_of, scan_sql
 from floe_iceberg.shape import Identifier, Layout
+from floe_iceberg.snapshots import snapshot_at
 from floe_iceberg.sql import identifier, literal
 from floe_iceberg.statements import Chain, Change, candidates, with_database
 from floe_iceberg.table import load, replace, rewrite
@@ -154,6 +156,7 @@ class Attached:
             `schema.identifier`.
         path: DuckDB's file, for messages.
         names: Names of the catalogs for messages, by key, where they are not the keys.
+        at: The time that tables are read as of; now when None.
     """
 
     catalogs: Mapping[str, Mapping[str, str]]
@@ -162,6 +165,7 @@ class Attached:
     tables: Mapping[str, Placement] = field(default_factory=dict)
     path: str = ":memory:"
     names: Mapping[str, str] = field(default_factory=dict)
+    at: datetime | None = None
 
 
 class Attachment:
@@ -419,7 +423,7 @@ class Attachment:
         known = self._shown.get(name.key)
         if known is not None and known.metadata_location == table.metadata_location:
             return
-        view = f"CREATE OR REPLACE VIEW {name.sql} AS {self._scan(table)}"
+        view = f"CREATE OR REPLACE VIEW {name.sql} AS {self._scan(table, self._attached.at)}"
         mark = f"COMMENT ON VIEW {name.sql} IS {literal(_MARK + '.'.join(table.name()))}"
         try:
             self._in_database(f"CREATE SCHEMA IF NOT EXISTS {name.schema_sql}", view, mark)
@@ -434,9 +438,10 @@ class Attachment:
             self._in_database(f"DROP TABLE {name.sql}", view, mark)
         self._shown[name.key] = table
 
-    def _scan(self, table: Table) -> str:
+    def _scan(self, table: Table, at: datetime | None = None) -> str:
         """What reads a table, once DuckDB has the keys and extensions for it."""
-        files = files_of(table)
+        snapshot_id = snapshot_at(table, at).snapshot_id if at is not None else None
+        files = files_of(table, snapshot_id)
         cursor = self._new_cursor()
         try:
             configure(cursor, table.io.properties, table.location())
@@ -444,7 +449,7 @@ class Attachment:
                 load_iceberg(cursor)
         finally:
             cursor.close()
-        return scan_sql(table, files)
+        return scan_sql(table, files, snapshot_id)
 
     def hide(self, name: Name) -> None:
         """Let DuckDB no longer see a table."""

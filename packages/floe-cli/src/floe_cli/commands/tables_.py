@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from floe_cli.durations import DURATION
 from floe_cli.edge import floe_command
 from floe_cli.exits import Exit
 from floe_cli.options import artifacts_option, source_options
 from floe_cli.output import Output, plural
+from floe_cli.times import DURATION
 
 if TYPE_CHECKING:
     from datetime import timedelta

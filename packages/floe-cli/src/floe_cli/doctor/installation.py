@@ -16,7 +16,7 @@ from floe_cli.output import plural
 from floe_core.version import __version__
 
 _AUTHOR = "The floe authors"
-_NAMED = ("dagster", "dbt-core", "dbt-duckdb", "duckdb")
+_NAMED = ("dagster", "dbt-core", "dbt-duckdb", "duckdb", "pyiceberg")
 """What is shown with its version; the rest is counted."""
 
 
@@ -63,17 +63,16 @@ def packages() -> Iterator[Check]:
 def requirements() -> Iterator[Check]:
     """What floe's packages need is there, in a version that they work with."""
     versions: dict[str, str] = {}
-    for sibling in _siblings("floe-cli").values():
-        for wanted in _requirements(sibling):
-            found = _distribution(wanted.name)
-            pip = f"pip install {shlex.quote(f'{wanted.name}{wanted.specifier}')}"
-            if found is None:
-                yield Check("problem", f"{wanted.name} is not installed", pip)
-            elif not wanted.specifier.contains(found.version, prereleases=True):
-                message = f"{wanted.name} is {found.version}; floe needs {wanted.specifier}"
-                yield Check("problem", message, pip)
-            else:
-                versions[wanted.name] = found.version
+    for name, specifier in _requirements():
+        found = _distribution(name)
+        pip = f"pip install {shlex.quote(f'{name}{specifier}')}"
+        if found is None:
+            yield Check("problem", f"{name} is not installed", pip)
+        elif not specifier.contains(found.version, prereleases=True):
+            message = f"{name} is {found.version}; floe needs {specifier}"
+            yield Check("problem", message, pip)
+        else:
+            versions[name] = found.version
     for name in _NAMED:
         if name in versions:
             yield Check("ok", f"{name} {versions.pop(name)}")
@@ -117,18 +116,25 @@ def _siblings(name: str) -> dict[str, Distribution | None]:
         found[current] = package = _distribution(current)
         for requirement in (package.requires if package else None) or ():
             sibling = Requirement(requirement).name
-            if sibling.startswith("floe-") and sibling not in found:
+            if _is_sibling(sibling) and sibling not in found:
                 names.append(sibling)
     return found
 
 
-def _requirements(sibling: Distribution | None) -> Iterator[Requirement]:
-    """What a package of floe needs of others, here and without its extras."""
-    for text in (sibling.requires if sibling else None) or ():
-        requirement = Requirement(text)
-        is_wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if is_wanted and not requirement.name.startswith("floe-"):
-            yield requirement
+def _is_sibling(name: str) -> bool:
+    return name.startswith("floe-") or name == "dbt-duckdb-iceberg"
+
+
+def _requirements() -> Iterator[tuple[str, SpecifierSet]]:
+    """What floe's packages need of others, here and without extras, with all that they ask."""
+    found: dict[str, SpecifierSet] = {}
+    for sibling in _siblings("floe-cli").values():
+        for requirement in map(Requirement, (sibling.requires if sibling else None) or ()):
+            is_wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if is_wanted and not _is_sibling(requirement.name):
+                known = found.get(requirement.name, SpecifierSet())
+                found[requirement.name] = known & requirement.specifier
+    yield from found.items()
 
 
 def _distribution(name: str) -> Distribution | None:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from floe_cli.doctor.check import Check, Section, Status
-from floe_cli.output import count_findings, shown_path
+from floe_cli.output import count_findings, plural, shown_path
 from floe_core import secrets
 from floe_core.compiler.discovery import LOCAL, find_platform_file
 from floe_core.compiler.load import Loaded, load
@@ -23,6 +23,7 @@ from floe_core.compiler.validation import value_at
 from floe_core.diagnostics import Diagnostic, Report, display_path
 from floe_core.environment_variables import FLOE_ENV
 from floe_core.errors import FloeError, QueryError, SecretNotFoundError
+from floe_core.lake import Lake
 from floe_core.schemas.secret import SecretRef
 
 
@@ -138,7 +139,7 @@ def engine(product: Product, *, is_connecting: bool) -> Section | None:
         return Section("Engine", tuple(checks)) if checks else None
     checks = [adapter(product.resolved)]
     if is_connecting:
-        checks.append(connection(product.resolved))
+        checks += connections(product.resolved)
     return Section("Engine", tuple(checks))
 
 
@@ -156,20 +157,38 @@ def adapter(resolved: Resolved) -> Check:
     )
 
 
-def connection(resolved: Resolved) -> Check:
-    """The engine answers a query."""
+def connections(resolved: Resolved) -> Iterator[Check]:
+    """The engine answers a query, and each Iceberg catalog says what it has."""
     compute = resolved.profiles.compute.profile
     root = resolved.loaded.request.root
-    backends = secret_backends(resolved.platform.security)
+    lake = resolved.lake
     try:
-        values = secrets.resolve(resolved.secrets, backends)
-        lake = resolved.lake
+        values = secrets.resolve(resolved.secrets, secret_backends(resolved.platform.security))
         resolved.target.query(compute, resolved.environment, root, values, "select 1", 1, lake)
     except QueryError as problem:  # there is nothing to ask yet: no run has made the database
-        return Check("warning", problem.message, problem.help)
+        yield Check("warning", problem.message, problem.help)
+        return
+    except FloeError as problem:
+        yield Check("problem", problem.message, problem.help)
+        return
+    yield Check("ok", f"{compute.type} answers")
+    if lake is not None:
+        yield from (catalog(lake, key, root, values) for key in lake.catalogs)
+
+
+def catalog(lake: Lake, key: str, root: Path, values: Mapping[str, str]) -> Check:
+    """A catalog says which namespaces it has."""
+    from floe_iceberg import explained, open_catalog
+
+    entry = lake.catalogs[key]
+    try:
+        properties = lake.properties(key, root, values)
+        with explained(entry.name, properties):
+            count = len(open_catalog(properties).list_namespaces())
     except FloeError as problem:
         return Check("problem", problem.message, problem.help)
-    return Check("ok", f"{compute.type} answers")
+    has = f"has {plural(count, 'namespace')}"
+    return Check("ok", f"catalog `{entry.name}` is {entry.profile.type}, answers and {has}")
 
 
 def projects(product: Product) -> Section | None:

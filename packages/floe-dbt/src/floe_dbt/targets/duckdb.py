@@ -292,7 +292,7 @@ def _attached(
         for name, layer in lake.tables.items()
     }
     schema = str(compute.properties.get("schema", "main"))
-    return Attached(catalogs, MEMORY, schema, tables, names=lake.names)
+    return Attached(catalogs, MEMORY, schema, tables, names=lake.names, at=lake.at)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""Ages and spans of time, as options take them."""
+"""Ages and points in time, as options take them."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import click
 
@@ -27,4 +27,22 @@ class Duration(click.ParamType[timedelta]):
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
+class Moment(click.ParamType[datetime]):
+    """A date, or a date and a time; one without a zone is local."""
+
+    name = "moment"
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read it."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return datetime.fromisoformat(value.strip())
+        except ValueError:
+            self.fail(f"`{value}` is no time; write it like `2026-03-01 09:00`", param, ctx)
+
+
 DURATION = Duration()
+MOMENT = Moment()
