@@ -113,6 +113,21 @@ class Project:
             query = f"SELECT {columns} FROM ({scan_sql(self.table(name))}) ORDER BY ALL"
             return connection.execute(query).fetchall()
 
+    def data_files(self, name: str) -> set[str]:
+        """The Parquet files that lie in the folder of a table."""
+        folder = Path(self.table(name).location().removeprefix("file://")) / "data"
+        return {path.as_uri() for path in folder.rglob("*.parquet")}
+
+    def files_of(self, name: str) -> set[str]:
+        """The Parquet files that any snapshot of a table has."""
+        table = self.table(name)
+        return {
+            entry.data_file.file_path
+            for snapshot in table.snapshots()
+            for manifest in snapshot.manifests(table.io)
+            for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+        }
+
     def show(self, sql: str) -> list[dict[str, Any]]:
         """What dbt reads."""
         outcome = self.dbt("show", "--inline", sql, "--limit", "1000", "--output", "json")

@@ -19,7 +19,9 @@ MODELS = {
         "  - name: v\n"
         "    description: A view\n"
         "    config: {persist_docs: {relation: true, columns: true}}\n"
-        "    columns: [{name: id, description: The view's key}, {name: gone, description: Nothing}]\n"
+        "    columns:\n"
+        "      - {name: id, description: The view's key}\n"
+        "      - {name: gone, description: Nothing}\n"
     ),
     "orders": 'select 1 as id, 2 as "Größe"',
     "v": "{{ config(materialized='view') }} select id from {{ ref('orders') }}",
