@@ -7,6 +7,8 @@ import shutil
 import duckdb
 import pytest
 
+from floe_iceberg import replace
+
 from .conftest import SCHEMA, Project
 
 MODELS = {
@@ -91,6 +93,43 @@ def test_retry_goes_on_where_it_stopped(project: Project) -> None:
     project.forget_duckdb()
     assert set(project.dbt("retry").statuses) == {"b", "c"}
     assert project.snapshots("a") == 1
+
+
+def test_build_empty_makes_tables_without_rows(project: Project) -> None:
+    project.write(
+        {
+            "seeds/items.csv": "id\n1\n",
+            "t": "select id from {{ ref('items') }}",
+            "i": (
+                "{{ config(materialized='incremental', unique_key='id') }}"
+                " select id from {{ ref('t') }}"
+            ),
+        }
+    )
+    project.dbt("build", "--empty")
+    assert (project.rows("t"), project.rows("i")) == ([], [])
+    project.forget_duckdb()
+    project.dbt("build")
+    assert (project.rows("t"), project.rows("i")) == ([(1,)], [(1,)])
+
+
+@pytest.mark.parametrize(("age", "status"), [("1 hour", "pass"), ("5 days", "error")])
+def test_freshness_of_sources_that_are_iceberg_tables(
+    project: Project, age: str, status: str
+) -> None:
+    query = f"SELECT 1 AS id, now() - INTERVAL '{age}' AS seen"
+    replace(project.catalog, ("landing", "events"), duckdb.connect(), query)
+    project.write(
+        {
+            "models/sources.yml": (
+                "sources:\n  - name: landing\n    config:\n      loaded_at_field: seen\n"
+                "      freshness: {error_after: {count: 2, period: day}}\n"
+                "    tables: [{name: events}]\n"
+            )
+        }
+    )
+    outcome = project.dbt("source", "freshness", fails=status == "error")
+    assert outcome.statuses == {"events": status}
 
 
 def test_deferring_reads_the_other_schema(orders: Project) -> None:

@@ -311,3 +311,39 @@ def test_snapshots_keep_what_was(project: Project) -> None:
     project.forget_duckdb()
     project.dbt("snapshot")
     assert len(project.rows("s")) == 4
+
+
+def test_snapshots_by_timestamp_keep_what_was(project: Project) -> None:
+    def snapshot(name: str, config: str) -> str:
+        return (
+            f"{{% snapshot {name} %}}{{{{ config(unique_key=['id', 'kind'], strategy='timestamp',"
+            f" updated_at='seen', {config}) }}}} select * from {{{{ ref('src') }}}}"
+            " {% endsnapshot %}"
+        )
+
+    first = "select 1 as id, 'k' as kind, 'a' as name, timestamp '2026-01-01' as seen"
+    project.write(
+        {
+            "src": f"{first} union all select 2, 'k', 'b', timestamp '2026-01-01'",
+            "snapshots/ignored.sql": snapshot("ignored", "hard_deletes='ignore'"),
+            "snapshots/invalid.sql": snapshot("invalid", "hard_deletes='invalidate'"),
+            "snapshots/marked.sql": snapshot("marked", "hard_deletes='new_record'"),
+        }
+    )
+    project.dbt("build")
+    project.write(
+        {"src": "select 1 as id, 'k' as kind, 'A' as name, timestamp '2026-02-01' as seen"}
+    )
+    for _ in range(2):
+        project.forget_duckdb()
+        project.dbt("build")
+    columns = "id, name, dbt_valid_to IS NULL"
+    assert project.rows("ignored", columns) == [(1, "A", True), (1, "a", False), (2, "b", True)]
+    assert project.rows("invalid", columns) == [(1, "A", True), (1, "a", False), (2, "b", False)]
+    assert project.rows("marked", f"{columns}, dbt_is_deleted") == [
+        (1, "A", True, "False"),
+        (1, "a", False, "False"),
+        (2, "b", False, "False"),
+        (2, "b", True, "True"),
+    ]
+    assert project.snapshots("marked") == 3

@@ -106,6 +106,85 @@ def test_full_refresh_replaces_an_incremental_model(project: Project) -> None:
     assert project.snapshots("m") == 3
 
 
+@pytest.mark.parametrize("other", ["table", "view", "seed"])
+def test_two_models_on_one_table_are_an_error(project: Project, other: str) -> None:
+    project.write({"items": "select 1 as id", "fine": "select 1 as id"})
+    if other == "seed":
+        project.write({"seeds/more.csv": "id\n2\n"})
+        project.write({"seeds/schema.yml": "seeds: [{name: more, config: {alias: Items}}]"})
+        owner = "seed.shop.more"
+    else:
+        config = f"{{{{ config(materialized='{other}', alias='Items') }}}}"
+        project.write({"more": f"{config} select 2 as id"})
+        owner = "model.shop.more"
+    outcome = project.dbt("build", fails=True)
+    assert outcome.statuses == {"items": "error", "more": "error", "fine": "success"}
+    assert outcome.messages["items"].strip().splitlines()[-1].strip() == (
+        f"model.shop.items and {owner} are both the Iceberg table shop.items: give one of them "
+        "another `alias` or `schema`"
+    )
+    assert not project.has_table("items")
+
+
+def test_two_models_that_the_profile_puts_in_one_place_are_an_error(project: Project) -> None:
+    project.set_profile(tables={f"{SCHEMA}.m": {"namespace": f"{SCHEMA}_marts"}})
+    project.write(
+        {"m": "select 1 as id", "n": "{{ config(schema='marts', alias='m') }} select 2 as id"}
+    )
+    outcome = project.dbt("run", fails=True)
+    assert outcome.statuses == {"m": "error", "n": "error"}
+    assert "are both the Iceberg table shop_marts.m" in outcome.messages["m"]
+
+
+def test_ephemeral_models_are_part_of_those_that_use_them(project: Project) -> None:
+    project.write(
+        {
+            "e": "{{ config(materialized='ephemeral') }} select 1 as id",
+            "m": "select id + 1 as id from {{ ref('e') }}",
+            "v": "{{ config(materialized='view') }} select id + 2 as id from {{ ref('e') }}",
+        }
+    )
+    project.dbt("run")
+    assert not project.has_table("e")
+    project.forget_duckdb()
+    rows = "select id from {{ ref('m') }} union all select id from {{ ref('v') }} order by 1"
+    assert project.show(rows) == [{"id": 2}, {"id": 3}]
+
+
+def test_partitions_by_each_transform(project: Project) -> None:
+    rows = (
+        " select range as id, 'name ' || range as name,"
+        " timestamp '2025-12-31 22:30' + to_hours(range * 700) as seen from range(4)"
+    )
+    transforms = {
+        "year(seen)": "year",
+        "month(seen)": "month",
+        "day(seen)": "day",
+        "hour(seen)": "hour",
+        "bucket(4, name)": "bucket[4]",
+        "truncate(2, id)": "truncate[2]",
+        "truncate(6, name)": "truncate[6]",
+        "id": "identity",
+    }
+    config = "materialized='incremental', incremental_strategy='insert_overwrite'"
+    names = {text: f"m{n}" for n, text in enumerate(transforms)}
+    for text, name in names.items():
+        project.write({name: f"{{{{ config({config}, partition_by='{text}') }}}}{rows}"})
+    for _ in range(2):
+        project.dbt("run")
+        project.forget_duckdb()
+    for text, name in names.items():
+        table = project.table(name)
+        assert [str(field.transform) for field in table.spec().fields] == [transforms[text]]
+        assert project.rows(name, "id") == [(n,) for n in range(4)], text
+        files = [task.file for task in table.scan().plan_files()]
+        assert len({tuple(file.partition) for file in files}) == len(files) > 1, text
+    assert project.show("select name from {{ ref('m1') }} where seen >= '2026-02-15'") == [
+        {"name": "name 2"},
+        {"name": "name 3"},
+    ]
+
+
 def test_layout_of_a_table(project: Project) -> None:
     project.write(
         {

@@ -101,6 +101,10 @@ class IcebergAdapter(DuckDBAdapter):
             model_adapter_details=cls._get_adapter_specific_run_info(config),
         )
 
+    def __init__(self, config: Any, mp_context: Any) -> None:
+        super().__init__(config, mp_context)
+        self._owners: Mapping[tuple[str, ...], list[str]] | None = None
+
     @property
     def lake(self) -> Attachment:
         """The tables and views of the profile's catalogs."""
@@ -132,6 +136,37 @@ class IcebergAdapter(DuckDBAdapter):
                 logger.info(f"Iceberg catalog {catalog} ({shown}): {count} namespaces")
 
     # Tables
+
+    @available
+    def refuse_shared_place(self, model: Mapping[str, Any], graph: Mapping[str, Any]) -> None:
+        """Refuse a model whose place in a catalog another one of the project has too.
+
+        dbt compares names as they are spelled, and does not know of places that the profile gives.
+        """
+        if self._owners is None:
+            owners: dict[tuple[str, ...], list[str]] = {}
+            for node in graph["nodes"].values():
+                if _is_stored(node):
+                    owners.setdefault(self._place_of(node), []).append(node["unique_id"])
+            self._owners = owners
+        others = [
+            node
+            for node in self._owners.get(self._place_of(model), [])
+            if node != model["unique_id"]
+        ]
+        if others:
+            raise DbtRuntimeError(
+                f"{model['unique_id']} and {others[0]} are both the Iceberg table "
+                f"{'.'.join(self._place_of(model)[1:])}: give one of them another `alias` or "
+                "`schema`"
+            )
+
+    def _place_of(self, node: Mapping[str, Any]) -> tuple[str, ...]:
+        name = Name(
+            node["database"] or self.config.credentials.database, node["schema"], node["alias"]
+        )
+        place = self.lake.place(name)
+        return (place.catalog, *(part.lower() for part in place.identifier))
 
     @available
     def write_table(self, relation: BaseRelation, sql: str, config: Any) -> str:
@@ -584,6 +619,12 @@ class IcebergAdapter(DuckDBAdapter):
     def valid_incremental_strategies(self) -> Sequence[str]:
         """The strategies that incremental models may name."""
         return ["append", "delete+insert", "merge", "insert_overwrite", "microbatch"]
+
+
+def _is_stored(node: Mapping[str, Any]) -> bool:
+    """Whether what a node makes has a name in a catalog."""
+    kind = node["config"].get("materialized")
+    return node["resource_type"] in {"model", "seed", "snapshot"} and kind != "ephemeral"
 
 
 def _listed(config: Any, key: str) -> list[str]:

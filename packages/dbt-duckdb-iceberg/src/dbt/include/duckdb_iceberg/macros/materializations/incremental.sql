@@ -14,6 +14,7 @@
   {#- Refuses a strategy that does not exist, also when it is not needed yet. -#}
   {%- set make_sql = adapter.get_incremental_strategy_macro(context, strategy) if strategy != 'insert_overwrite' -%}
 
+  {% do adapter.refuse_shared_place(model, graph) %}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
