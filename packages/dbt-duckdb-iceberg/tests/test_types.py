@@ -100,7 +100,7 @@ def test_types_that_iceberg_has_not_are_refused(project: Project) -> None:
         name = kind.replace(" ", "_").lower()
         message = outcome.messages[name]
         assert f"column the {name} has the type {kind}" in message
-        assert message.strip().endswith(f"which an Iceberg table cannot hold: {help}")
+        assert message.strip().endswith(f"which an Iceberg table cannot hold; {help}")
         assert not project.has_table(name)
 
 

@@ -80,8 +80,8 @@ class Lake:
 
     @property
     def names(self) -> dict[str, str]:
-        """Names of the catalogs in platform.yaml, by key, where they are not the keys."""
-        return {key: known.name for key, known in self.catalogs.items() if key != known.name}
+        """Names of the catalogs in platform.yaml, by key."""
+        return {key: known.name for key, known in self.catalogs.items()}
 
     def namespace(self, layer: str) -> str:
         """The Iceberg namespace of a layer."""

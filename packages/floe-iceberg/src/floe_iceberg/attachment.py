@@ -30,6 +30,7 @@ from pyiceberg.exceptions import (
 from pyiceberg.table import Table
 
 from floe_core.diagnostics import near_miss
+from floe_core.errors import FloeError
 from floe_iceberg.catalog import explained, open_catalog
 from floe_iceberg.engine import configure, load_iceberg
 from floe_iceberg.errors import IcebergError
@@ -206,6 +207,11 @@ class Attachment:
             if key not in self._catalogs:
                 self._catalogs[key] = open_catalog(self._attached.catalogs[key])
             return self._catalogs[key]
+
+    @property
+    def has_names(self) -> bool:
+        """Whether somebody says what messages are to call the catalogs."""
+        return bool(self._attached.names)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -398,8 +404,11 @@ class Attachment:
         if place is not None:
             with self._lock:
                 if name.key not in self._shown:
-                    table = self.catalog(place.catalog).load_table(place.identifier)
-                    self._show(name, table, replaces_table=False)
+                    table = load(self.catalog(place.catalog), place.identifier)
+                    if table is None:  # somebody has dropped it since it was listed
+                        self._gone(place)
+                    else:
+                        self._show(name, table, replaces_table=False)
             return
         view = self.stored_view(name)
         if view is not None and view.sql is not None:
@@ -484,8 +493,9 @@ class Attachment:
         if key not in self._stored:
             catalog, namespace = key
             views: dict[str, StoredView] = {}
-            if VIEWS in self._listing(key).values():
-                table = self.catalog(catalog).load_table((*namespace, VIEWS))
+            listed = VIEWS in self._listing(key).values()
+            table = load(self.catalog(catalog), (*namespace, VIEWS)) if listed else None
+            if table is not None:
                 cursor = self._new_cursor()
                 query = f"SELECT name, sql, docs FROM ({self._scan(table)})"
                 rows = cursor.execute(query).fetchall()

@@ -269,7 +269,7 @@ def _catalogs(lake: Lake) -> dict[str, Any]:
     return {
         **output,
         **({"catalogs": catalogs} if catalogs else {}),
-        **({"catalog_names": lake.names} if lake.names else {}),
+        "catalog_names": lake.names,
         **({"tables": tables} if tables else {}),
     }
 

@@ -35,7 +35,7 @@ class IcebergCredentials(DuckDBCredentials):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.catalog is None:
+        if not self.catalog:
             raise DbtRuntimeError(
                 "A profile of type duckdb_iceberg needs `catalog`, the properties of its Iceberg "
                 "catalog. A local one is:\n"

@@ -155,7 +155,8 @@ class IcebergCursor:
                 if isinstance(problem, duckdb.CatalogException):
                     raise self._lake.with_suggestion(problem) from None
                 raise
-            return self._cursor.execute(sql, bindings)
+            with explained():
+                return self._cursor.execute(sql, bindings)
 
     def _is_ours(self, change: Change) -> bool:
         """Whether a statement changes what is kept in a catalog."""

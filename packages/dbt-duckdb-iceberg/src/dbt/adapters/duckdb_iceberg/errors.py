@@ -10,6 +10,12 @@ import duckdb
 from dbt_common.exceptions import DbtBaseException, DbtDatabaseError, DbtRuntimeError
 
 from floe_core.errors import FloeError
+from floe_iceberg.errors import (
+    CatalogRefusedError,
+    CatalogSetupError,
+    CatalogUnavailableError,
+    TableGoneError,
+)
 
 if TYPE_CHECKING:
     from floe_iceberg.attachment import Attachment
@@ -24,23 +30,38 @@ def explained(lake: Attachment) -> Iterator[None]:
     except DbtBaseException:
         raise
     except FloeError as problem:
-        raise DbtRuntimeError(text_of(problem)) from problem
-    except duckdb.Error as problem:
-        raise DbtDatabaseError(str(problem)) from problem
+        raise DbtRuntimeError(text_of(problem, lake)) from problem
     except Exception as problem:
+        told = _lake_explains(problem)
+        if told is not None:
+            raise DbtRuntimeError(text_of(told, lake)) from problem
+        if isinstance(problem, duckdb.Error):
+            raise DbtDatabaseError(str(problem)) from problem
         raise DbtRuntimeError(described(problem)) from problem
 
 
-def text_of(problem: FloeError) -> str:
-    """A message and what to do about it."""
-    if not problem.help:
-        return problem.message
-    help = problem.help[0].lower() + problem.help[1:].removesuffix(".")
-    return f"{problem.message}: {help}"
+_PROFILE = "of the dbt profile"
+_HELP = {
+    CatalogUnavailableError: f"check the addresses in `catalog` {_PROFILE}, and that the server "
+    "runs",
+    CatalogRefusedError: f"check the credentials in `catalog` {_PROFILE}, and what they may do",
+    CatalogSetupError: f"check `catalog` {_PROFILE}",
+    TableGoneError: "build it first: `dbt run`",
+}
+"""What to do, where floe's own help is about the keys of platform.yaml or its commands."""
+_OF_FLOE = ("platform.yaml", "`catalogs.", "`floe ")
+
+
+def text_of(problem: FloeError, lake: Attachment) -> str:
+    """A message, and what to do about it: in words of dbt, unless floe wrote the profile."""
+    help = problem.help
+    if help and not lake.has_names and any(word in help for word in _OF_FLOE):
+        help = _HELP.get(type(problem))
+    return f"{problem.message}; {help}" if help else problem.message
 
 
 def described(problem: Exception) -> str:
-    """An error of PyIceberg, or of what it stands on, in one sentence."""
-    said = str(problem).strip().splitlines()
+    """An error that nobody knows, in one line."""
+    said = str(getattr(problem, "orig", None) or problem).strip().splitlines()
     text = f"{type(problem).__name__}: {said[0]}" if said else type(problem).__name__
     return f"Iceberg: {text}"

@@ -47,7 +47,7 @@
     {% do run_query(create_table_as(True, source_relation, compiled_code)) %}
   {% endif %}
 
-  {%- set dest_columns = duckdb_iceberg__dest_columns(on_schema_change, source_relation, target_relation) -%}
+  {%- set dest_columns = duckdb_iceberg__dest_columns(on_schema_change, source_relation, target_relation, strategy) -%}
   {%- set columns = get_quoted_csv(dest_columns | map(attribute='name')) -%}
   {%- set rows = 'select ' ~ columns ~ ' from ' ~ source_relation -%}
 
@@ -90,9 +90,17 @@
 {% endmacro %}
 
 
-{% macro duckdb_iceberg__dest_columns(on_schema_change, source_relation, target_relation) %}
+{% macro duckdb_iceberg__dest_columns(on_schema_change, source_relation, target_relation, strategy) %}
   {%- if on_schema_change == 'ignore' -%}
-    {{ return(adapter.get_columns_in_relation(target_relation)) }}
+    {%- set there = adapter.get_columns_in_relation(target_relation) -%}
+    {%- set given = adapter.get_columns_in_relation(source_relation) -%}
+    {%- if strategy in ['append', 'delete+insert', 'insert_overwrite', 'microbatch'] -%}
+      {%- do duckdb_iceberg__refuse_columns(there, given, target_relation, "has columns that the model does not give") -%}
+    {%- elif strategy == 'merge' and not config.get('merge_clauses') -%}
+      {#- MERGE takes columns by name, so it may do without one, but not have one more. -#}
+      {%- do duckdb_iceberg__refuse_columns(given, there, target_relation, "does not have columns that the model gives") -%}
+    {%- endif -%}
+    {{ return(there) }}
   {%- endif -%}
   {%- set changes = check_for_schema_changes(source_relation, target_relation) -%}
   {%- if changes['schema_changed'] and on_schema_change == 'fail' -%}
@@ -100,6 +108,21 @@
     {%- do process_schema_changes('fail', source_relation, target_relation) -%}
   {%- endif -%}
   {{ return(changes['source_columns']) }}
+{% endmacro %}
+
+
+{% macro duckdb_iceberg__refuse_columns(columns, known, relation, what) %}
+  {%- set names = known | map(attribute='name') | map('lower') | list -%}
+  {%- set left = [] -%}
+  {%- for column in columns if column.name | lower not in names -%}
+    {%- do left.append(column.name) -%}
+  {%- endfor -%}
+  {%- if left -%}
+    {{ exceptions.raise_compiler_error(
+      relation.schema ~ "." ~ relation.identifier ~ " " ~ what ~ ": " ~ (left | join(", "))
+      ~ "; set on_schema_change to append_new_columns or sync_all_columns, or run the model with --full-refresh"
+    ) }}
+  {%- endif -%}
 {% endmacro %}
 
 
