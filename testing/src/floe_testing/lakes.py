@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from floe_core.schemas.secret import SecretRef
 from floe_testing.cli import FloeResult, run_floe
 from floe_testing.seaweedfs import Server
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
 
 OAUTH2 = {
     "mode": "oauth2",
@@ -125,3 +130,22 @@ def bucket(
         "path_style": True,
         "credentials": credentials,
     }
+
+
+def open_default(entry: Mapping[str, Any], folder: Path) -> Catalog:
+    """Open the catalog of a platform as the runtime does; secrets are variables of this process."""
+    from floe_core import plugins
+    from floe_core.schemas.platform import PlatformSpec
+    from floe_core.secrets import variable_name
+    from floe_iceberg import open_catalog
+
+    spec = PlatformSpec.model_validate(dict(entry))
+    profile = spec.catalogs["default"]
+    client = plugins.catalog_client(profile.type)
+    assert client is not None
+
+    def value(ref: SecretRef) -> str:
+        return os.environ[variable_name(ref.name, *([ref.entry] if ref.entry else []))]
+
+    data = folder / ".floe/data/local"
+    return open_catalog(client.properties(profile, spec.storage["default"], data, value))

@@ -1,0 +1,168 @@
+"""One product on lakes of real servers, by changing platform.yaml alone; and what goes wrong there.
+
+SeaweedFS is the REST catalog and S3, moto plays Glue and S3 of AWS, PostgreSQL holds a SQL catalog.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from floe_iceberg import configure, load_iceberg
+from floe_testing import postgres, seaweedfs
+from floe_testing.aws import moto_server
+from floe_testing.lakes import (
+    CONTENT,
+    TABLES,
+    VENDED,
+    bucket,
+    build_twice,
+    glue,
+    keys,
+    open_default,
+    platform,
+    queried,
+    rest,
+    write_product,
+)
+from floe_testing.seaweedfs import ADMIN, READER
+
+pytestmark = [
+    pytest.mark.integration,
+    # PyIceberg leaves the sockets of its sessions to the garbage collector.
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
+
+SECRETS = {
+    "ADMIN_ID": ADMIN.key,
+    "ADMIN_SECRET": ADMIN.secret,
+    "READER_ID": READER.key,
+    "READER_SECRET": READER.secret,
+    "WRONG_SECRET": "canary-wrong-secret-4713",
+    "DATABASE_SECRET": "canary-p@ss/word",
+}
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def weed() -> Iterator[seaweedfs.Server]:
+    """Each test has a lake of its own: SeaweedFS starts in seconds."""
+    with seaweedfs.server() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    with moto_server() as server:
+        client = server.client("s3")
+        where = {"LocationConstraint": "eu-central-1"}
+        client.create_bucket(Bucket="lake", CreateBucketConfiguration=where)
+        client.close()
+        yield server.url
+
+
+Lake = Callable[[pytest.FixtureRequest], Iterator[dict[str, Any]]]
+
+
+def rest_vended(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    weed = request.getfixturevalue("weed")
+    yield platform(rest(weed), bucket(weed.s3, VENDED))
+
+
+def rest_static(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    weed = request.getfixturevalue("weed")
+    yield platform(rest(weed), bucket(weed.s3, keys("admin")))
+
+
+def moto_glue(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    aws = request.getfixturevalue("aws")
+    yield platform(glue(aws, keys("admin")), {**bucket(aws, None), "prefix": "floe"})
+
+
+def sql_on_s3(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    weed = request.getfixturevalue("weed")
+    with postgres.server(SECRETS["DATABASE_SECRET"]) as database:
+        uri = f"postgresql+psycopg2://{database.host}:{database.port}/mart"
+        credentials = {**keys("database"), "username": "floe"}
+        catalog = {"type": "sql", "uri": uri, "credentials": credentials}
+        yield platform(catalog, bucket(weed.s3, keys("admin"), weed.bucket))
+
+
+@pytest.mark.parametrize("lake", [rest_vended, rest_static, moto_glue, sql_on_s3])
+def test_platform_yaml_alone_moves_a_product_to_a_lake(
+    lake: Lake, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_product(tmp_path / "shop", {"name": "laptop", "version": "1.1.0"})
+    monkeypatch.chdir(folder)
+    product = (folder / "floe.yaml").read_bytes()
+    first, second = build_twice(folder)
+    assert (first.exit_code, second.exit_code) == (0, 0), first.stderr + second.stderr
+    local = {name: queried(name) for name in CONTENT}
+
+    for entry in lake(request):
+        write_product(folder, entry)
+        first, second = build_twice(folder)
+        assert (first.exit_code, second.exit_code) == (0, 0), first.stderr + second.stderr
+        assert (folder / "floe.yaml").read_bytes() == product
+        assert {name: queried(name) for name in CONTENT} == local == CONTENT
+        assert_others_read_it(folder, entry)
+
+
+def assert_others_read_it(folder: Path, entry: dict[str, Any]) -> None:
+    """PyIceberg and DuckDB's own extension agree with what floe shows; DuckDB's file is gone."""
+    for file in folder.glob(".floe/*/engine.duckdb*"):
+        file.unlink()
+    catalog = open_default(entry, folder)
+    counts = {"raw_orders": 3, "orders": 4, "customers": 3, "seen": 5}
+    with duckdb.connect() as connection:
+        load_iceberg(connection)
+        for name in TABLES:
+            table = catalog.load_table(("main", name))
+            rows = table.scan().to_arrow().num_rows
+            configure(connection, table.io.properties, table.location())
+            scanned = f"SELECT count(*) FROM iceberg_scan('{table.metadata_location}')"
+            shown = queried(f"(select count(*) as n from {name})")
+            expected = counts[name]
+            assert (name, rows, connection.execute(scanned).fetchall(), shown) == (
+                name,
+                expected,
+                [(expected,)],
+                f"n\n{expected}\n",
+            )
+            assert "s3://" in table.location()
+    assert queried("best") == CONTENT["best"], "views are kept in the catalog"
+
+
+def test_duckdb_itself_attaches_the_catalog(
+    weed: seaweedfs.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_product(tmp_path, platform(rest(weed), bucket(weed.s3, VENDED)))
+    monkeypatch.chdir(folder)
+    assert [result.exit_code for result in build_twice(folder)] == [0, 0]
+    with duckdb.connect() as connection:
+        configure(connection, {"s3.endpoint": weed.s3}, "s3://nowhere/")  # loads httpfs
+        load_iceberg(connection)
+        connection.execute(
+            f"CREATE SECRET lake (TYPE iceberg, CLIENT_ID '{ADMIN.key}', "
+            f"CLIENT_SECRET '{ADMIN.secret}', "
+            f"OAUTH2_SERVER_URI '{weed.catalog}/v1/oauth/tokens')"
+        )
+        connection.execute(
+            f"ATTACH '{weed.warehouse}' AS lake (TYPE iceberg, SECRET lake, "
+            f"ENDPOINT '{weed.catalog}')"
+        )
+        found = connection.execute("SELECT id, amount FROM lake.main.orders ORDER BY id").fetchall()
+    assert found == [(1, 10), (2, 25), (3, 30), (4, 40)]
