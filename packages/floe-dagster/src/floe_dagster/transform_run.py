@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from floe_core import plugins
 from floe_core.context import TransformContext
-from floe_core.errors import ArtifactsError, ServiceUnavailableError, TransformError
+from floe_core.errors import ArtifactsError, FloeError, ServiceUnavailableError, TransformError
 from floe_core.masking import mask_values
 from floe_core.plugins import TransformExecutor
 from floe_core.schemas.artifacts import CompiledArtifacts, CompiledTransform
@@ -166,7 +166,9 @@ class TransformRun:
         if isinstance(problem, Cancelled):
             return {"message": "it was interrupted"}
         text = str(problem).strip()
-        if not isinstance(problem, TransformError | ServiceUnavailableError):
+        if isinstance(problem, FloeError):
+            text = ": ".join(filter(None, (text, problem.help)))
+        else:
             text = f"{type(problem).__name__}: {text}".removesuffix(": ")
         failure: dict[str, Any] = {"message": self._masked(text)}
         if isinstance(problem, TransformError):

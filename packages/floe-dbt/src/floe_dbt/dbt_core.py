@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from floe_core.errors import UnwritableError
+from floe_core.errors import ServiceUnavailableError, UnwritableError
 from floe_dbt import messages, project
 from floe_dbt.build_log import BuildLog
 from floe_dbt.engine import (
@@ -442,11 +442,11 @@ def _is_fail_fast(problem: BaseException) -> bool:
 
 
 def _is_unreachable(problem: BaseException | None) -> bool:
-    """Whether the database did not answer."""
+    """Whether the database, or the catalog, did not answer."""
     from dbt.adapters.exceptions.connection import FailedToConnectError
 
     while problem is not None:
-        if isinstance(problem, FailedToConnectError):
+        if isinstance(problem, FailedToConnectError | ServiceUnavailableError):
             return True
         problem = problem.__cause__
     return False

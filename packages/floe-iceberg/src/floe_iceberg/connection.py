@@ -42,19 +42,24 @@ class Reader:
         """Run SQL, after DuckDB has been shown the tables that it names.
 
         Raises:
+            FloeError: if the catalog or its storage cannot be used.
             duckdb.Error: if it fails.
         """
-        self.attachment.prepare(query)
+        with self.attachment.explained():
+            self.attachment.prepare(query)
         try:
             return self._connection.execute(query, parameters)
         except duckdb.CatalogException as problem:
-            if not self.attachment.prepare_again(query):
+            with self.attachment.explained():
+                is_there = self.attachment.prepare_again(query)
+            if not is_there:
                 raise self.attachment.with_suggestion(problem) from None
             return self._connection.execute(query, parameters)
 
     def sql(self, query: str, **options: Any) -> duckdb.DuckDBPyRelation | None:
         """Make a relation of a query; see DuckDB's `sql`."""
-        self.attachment.prepare(query)
+        with self.attachment.explained():
+            self.attachment.prepare(query)
         return self._connection.sql(query, **options)
 
     query = sql
@@ -76,13 +81,14 @@ class Writer(Reader):
         Raises:
             duckdb.Error: if it fails.
         """
-        self.attachment.prepare(query)
-        created = created_table(query)
-        if created is not None:
-            self._take(created.target, with_rows=not created.is_replaced)
-        for change in changes(query) or ():
-            if change.target is not None and change.verb != "select":
-                self._take(change.target, with_rows=True, is_dropped=change.verb == "drop")
+        with self.attachment.explained():
+            self.attachment.prepare(query)
+            created = created_table(query)
+            if created is not None:
+                self._take(created.target, with_rows=not created.is_replaced)
+            for change in changes(query) or ():
+                if change.target is not None and change.verb != "select":
+                    self._take(change.target, with_rows=True, is_dropped=change.verb == "drop")
         return super().execute(query, parameters)
 
     def _take(self, chain: Chain, *, with_rows: bool, is_dropped: bool = False) -> None:
@@ -142,4 +148,5 @@ def writing(connection: duckdb.DuckDBPyConnection, attached: Attached) -> Iterat
     yield writer
     with suppress(duckdb.TransactionException):  # the block ended its transaction, or had none
         connection.execute("COMMIT")
-    writer.publish()
+    with writer.attachment.explained():
+        writer.publish()

@@ -9,7 +9,8 @@
         CommitUnknownError        1  nobody can say whether a commit landed
         TableGoneError            1  a table is not there, or its metadata cannot be read
         WriteError                1  data files could not be written
-      CatalogUnavailableError     5  the catalog or the storage cannot be reached
+      ServiceUnavailableError
+        CatalogUnavailableError   5  the catalog or the storage cannot be reached
       CatalogRefusedError         3  the catalog or the storage refuses the credentials
       CatalogSetupError           3  the profile cannot work: a package or a bucket is missing
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from floe_core.errors import FloeError
+from floe_core.errors import FloeError, ServiceUnavailableError
 
 
 class IcebergError(FloeError):
@@ -51,10 +52,8 @@ class WriteError(IcebergError):
     """Data files could not be written; the table is as it was."""
 
 
-class CatalogUnavailableError(FloeError):
+class CatalogUnavailableError(ServiceUnavailableError):
     """The catalog or the storage cannot be reached."""
-
-    exit_code: ClassVar[int] = 5
 
 
 class CatalogRefusedError(FloeError):

@@ -326,14 +326,15 @@ def _query_lake(
         reader = Reader(memory, _attached(compute, lake, root, secrets))
         try:
             with reader.attachment.explained():
-                return _fetch(reader, sql, limit)
-        except duckdb.CatalogException as problem:
-            if reader.attachment.is_empty():
-                raise QueryError(
-                    f"nothing has been built in environment `{lake.environment}` yet",
-                    "run `floe run` first",
-                ) from None
-            raise QueryError(str(problem)) from None
+                try:
+                    return _fetch(reader, sql, limit)
+                except duckdb.CatalogException:
+                    if not reader.attachment.is_empty():
+                        raise
+                    raise QueryError(
+                        f"nothing has been built in environment `{lake.environment}` yet",
+                        "run `floe run` first",
+                    ) from None
         except duckdb.Error as problem:
             raise QueryError(str(problem)) from None
 
