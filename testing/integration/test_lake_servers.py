@@ -6,6 +6,7 @@ SeaweedFS is the REST catalog and S3, moto plays Glue and S3 of AWS, PostgreSQL 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import pytest
 from floe_iceberg import configure, load_iceberg
 from floe_testing import postgres, seaweedfs
 from floe_testing.aws import moto_server
+from floe_testing.cli import FloeResult, run_floe
 from floe_testing.lakes import (
     CONTENT,
+    OAUTH2,
     TABLES,
     VENDED,
     bucket,
@@ -149,7 +152,11 @@ def assert_others_read_it(folder: Path, entry: dict[str, Any]) -> None:
 def test_duckdb_itself_attaches_the_catalog(
     weed: seaweedfs.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = write_product(tmp_path, platform(rest(weed), bucket(weed.s3, VENDED)))
+    """In a layer's namespace: DuckDB does not show one that is called `main`."""
+    entry = platform(rest(weed), bucket(weed.s3, VENDED))
+    folder = write_product(tmp_path, {**entry, "layers": {"gold": {"namespace": "marts"}}})
+    text = (folder / "floe.yaml").read_text()
+    (folder / "floe.yaml").write_text(text.replace("project: dbt", "project: dbt, layer: gold"))
     monkeypatch.chdir(folder)
     assert [result.exit_code for result in build_twice(folder)] == [0, 0]
     with duckdb.connect() as connection:
@@ -164,5 +171,140 @@ def test_duckdb_itself_attaches_the_catalog(
             f"ATTACH '{weed.warehouse}' AS lake (TYPE iceberg, SECRET lake, "
             f"ENDPOINT '{weed.catalog}')"
         )
-        found = connection.execute("SELECT id, amount FROM lake.main.orders ORDER BY id").fetchall()
+        found = connection.execute("SELECT id, amount FROM lake.marts.orders ORDER BY 1").fetchall()
     assert found == [(1, 10), (2, 25), (3, 30), (4, 40)]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, seaweedfs.Server]]:
+    """A product that was built twice on SeaweedFS, with its lake."""
+    with seaweedfs.server() as weed, pytest.MonkeyPatch.context() as patch:
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
+        folder = write_product(tmp_path_factory.mktemp("shop"), good(weed))
+        patch.chdir(folder)
+        assert [result.exit_code for result in build_twice(folder)] == [0, 0]
+        yield folder, weed
+
+
+def good(weed: seaweedfs.Server) -> dict[str, Any]:
+    return platform(rest(weed), bucket(weed.s3, VENDED))
+
+
+WRONG = {"client_secret": {"secret_ref": "wrong/secret"}}
+
+
+@pytest.mark.parametrize(
+    ("catalog", "storage", "code", "message"),
+    [
+        pytest.param(
+            {"credentials": {**OAUTH2, **WRONG}},
+            VENDED,
+            1,
+            "error: the catalog `default` refuses the credentials: invalid_client: Invalid client "
+            "credentials: check the secrets that `credentials` of `catalogs.default` names",
+            id="wrong secret",
+        ),
+        pytest.param(
+            {"uri": NOBODY},
+            VENDED,
+            5,
+            f"error: the catalog `default` cannot be reached: nothing listens at {NOBODY}: check "
+            "`uri` of `catalogs.default`, and that the server runs",
+            id="wrong URL",
+        ),
+        pytest.param(
+            {"warehouse": "s3://nowhere"},
+            VENDED,
+            1,
+            "error in seed raw_orders\n  --> dbt/seeds/raw_orders.csv\n"
+            "  the catalog `default` answers: table bucket nowhere not found: each table bucket is "
+            "a separate catalog, select one with warehouse=s3://<table-bucket>/ or "
+            "/v1/<table-bucket>/: check `uri` of `catalogs.default` and `warehouse`",
+            id="missing bucket",
+        ),
+        pytest.param(
+            {},
+            keys("reader"),
+            1,
+            "error in seed raw_orders\n  --> dbt/seeds/raw_orders.csv\n"
+            "  the storage of catalog `default` does not allow writing "
+            "s3://lake/main/raw_orders/data/<file>: check `credentials` of the storage in "
+            "platform.yaml, and what they may do",
+            id="may only read",
+        ),
+        pytest.param(
+            {},
+            keys("admin", "wrong/secret"),
+            1,
+            "error: the storage of catalog `default` does not allow reading "
+            "s3://lake/main/dbt_stored_views/metadata/<file>: check `credentials` of the storage "
+            "in platform.yaml, and what they may do",
+            id="wrong key",
+        ),
+    ],
+)
+def test_what_a_lake_refuses_is_one_message_and_nothing_is_lost(
+    catalog: dict[str, Any],
+    storage: dict[str, Any],
+    code: int,
+    message: str,
+    built: tuple[Path, seaweedfs.Server],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, weed = built
+    monkeypatch.chdir(folder)
+    write_product(folder, platform(rest(weed, **catalog), bucket(weed.s3, storage)))
+    failed = run_floe("run", "--quiet")
+    write_product(folder, good(weed))
+    assert (failed.exit_code, said(failed)) == (code, message)
+    assert {name: queried(name) for name in CONTENT} == CONTENT
+
+
+def said(failed: FloeResult) -> str:
+    """What is said after the list of nodes, with names of files replaced; no secret is in it."""
+    everything = failed.stdout + failed.stderr
+    assert [secret for secret in SECRETS.values() if secret in everything] == []
+    assert "Traceback" not in everything
+    text = failed.stderr.partition("error")
+    return re.sub(r"[\w-]+\.(?:parquet|avro|json)", "<file>", "".join(text[1:])).strip()
+
+
+@pytest.mark.parametrize(
+    ("storage", "code", "message"),
+    [
+        pytest.param(
+            {"bucket": "nowhere"},
+            1,
+            "error in seed raw_orders\n  --> dbt/seeds/raw_orders.csv\n"
+            "  the storage of catalog `aws` has no bucket `nowhere`: create it, or correct "
+            "`bucket` of the storage in platform.yaml",
+            id="missing bucket",
+        ),
+        pytest.param(
+            {"endpoint": NOBODY},
+            1,
+            "error in seed raw_orders\n  --> dbt/seeds/raw_orders.csv\n"
+            f"  the storage of catalog `aws` cannot be reached: nothing answers at {NOBODY}: check "
+            "`endpoint` and `path_style` of the storage in platform.yaml, and that the server runs",
+            id="wrong endpoint",
+        ),
+    ],
+)
+def test_what_s3_refuses_is_one_message(
+    storage: dict[str, Any],
+    code: int,
+    message: str,
+    aws: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The catalog has another name than `default`, which the messages use."""
+    catalog = glue(aws, keys("admin"))
+    entry = platform(catalog, {**bucket(aws, None), **storage})
+    folder = write_product(tmp_path, {**entry, "catalogs": {"aws": catalog}})
+    with (folder / "floe.yaml").open("a") as file:
+        file.write("profiles: {catalog: aws}\n")
+    monkeypatch.chdir(folder)
+    failed = run_floe("run", "--quiet")
+    assert (failed.exit_code, said(failed)) == (code, message)
