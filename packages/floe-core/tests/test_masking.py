@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from floe_core.masking import mask_values
@@ -17,6 +19,8 @@ from floe_core.masking import mask_values
         (["ab", "ab-cd"], "ab-cd, ab, cab", "*****, *****, cab"),
         (["!b?"], "a!b?c", "a*****c"),
         (["a.c"], "abc a.c", "abc *****"),
+        (["it's-a\\b\"é"], repr({"k": "it's-a\\b\"é"}), "{'k': '*****'}"),
+        (["it's-a\\b\"é"], json.dumps({"k": "it's-a\\b\"é"}), '{"k": "*****"}'),
         (["", "x"], "an empty secret", "an empty secret"),
         ([], "no secret", "no secret"),
     ],

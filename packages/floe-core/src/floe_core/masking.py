@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 
@@ -40,11 +41,19 @@ def names_secret(key: str) -> bool:
 
 
 def mask_values(text: str, secrets: Iterable[str]) -> str:
-    """Hide the values of secrets; short ones where they are words of their own."""
-    patterns = [
-        _pattern(secret) for secret in sorted(set(secrets), key=len, reverse=True) if secret
-    ]
+    """Hide the values of secrets, also as Python and JSON quote them.
+
+    Short ones are hidden where they are words of their own.
+    """
+    spelled = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
+    patterns = [_pattern(spelling) for spelling in sorted(spelled, key=len, reverse=True)]
     return re.sub("|".join(patterns), "*****", text) if patterns else text
+
+
+def _spellings(secret: str) -> Iterable[str]:
+    """How a secret looks in a text that holds it, or a mapping or list that does."""
+    quoted = (repr(secret), json.dumps(secret), json.dumps(secret, ensure_ascii=False))
+    return (secret, *(text[1:-1] for text in quoted))
 
 
 def _pattern(secret: str) -> str:
