@@ -1,4 +1,7 @@
-"""No secret is written: a product on PostgreSQL that signs in with what AWS and Vault hold."""
+"""No secret is written: a product on PostgreSQL that signs in with what AWS and Vault hold.
+
+And one whose tables are in a REST catalog with OAuth2, vended keys and keys of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,18 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.catalog.rest.auth import LegacyOAuth2AuthManager
 
+from floe_testing import seaweedfs
 from floe_testing.aws import SECRET_KEY, SESSION_TOKEN, Aws, moto_server
 from floe_testing.canaries import canary, live, printed, run_in_dagster, traces
 from floe_testing.cli import run_floe
+from floe_testing.lakes import VENDED, bucket, keys, platform, rest
 from floe_testing.openbao import ROOT_TOKEN, OpenBao, openbao
 from floe_testing.postgres import Server, server
 
@@ -163,3 +171,99 @@ def test_secrets_are_nowhere(
     }
     places = [guarded, *filter(Path.exists, [tmp_path / "home"])]
     assert traces(secrets, places, texts) == []
+
+
+LAKE_FILES = {
+    **FILES,
+    "dbt/models/bad.sql": "{{ config(materialized='table') }} select error('no: ' || id) as x "
+    "from {{ ref('good') }}",
+    "dbt/models/held.sql": "{{ config(materialized='table') }} "
+    "select name, secret_string, (select count(*) from {{ ref('good') }}) as n "
+    "from duckdb_secrets()",
+    "told.py": """
+def build(context):
+    held = context.connect().attachment._attached.catalogs
+    raise RuntimeError(f"told: {held}")
+""",
+}
+
+
+@pytest.fixture
+def vended(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Every token and key that the catalog gives, as the client receives it."""
+    found: set[str] = set()
+    fetch, load = LegacyOAuth2AuthManager._fetch_access_token, RestCatalog._load_file_io
+
+    def fetch_and_note(manager: LegacyOAuth2AuthManager, credential: str) -> str:
+        token = fetch(manager, credential)
+        found.add(token)
+        return token
+
+    def load_and_note(catalog: RestCatalog, properties: Any, location: str | None = None) -> Any:
+        given = (properties or {}).items()
+        found.update(v for k, v in given if k in {"s3.secret-access-key", "s3.session-token"})
+        return load(catalog, properties, location)
+
+    monkeypatch.setattr(LegacyOAuth2AuthManager, "_fetch_access_token", fetch_and_note)
+    monkeypatch.setattr(RestCatalog, "_load_file_io", load_and_note)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # sessions of PyIceberg
+@pytest.mark.parametrize("storage", [VENDED, keys("admin")], ids=["vended", "static"])
+def test_secrets_of_a_lake_are_nowhere(
+    storage: dict[str, Any],
+    vended: set[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "guarded"
+    for path, text in LAKE_FILES.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    secrets = {
+        "ADMIN_ID": seaweedfs.ADMIN.key,
+        "ADMIN_SECRET": seaweedfs.ADMIN.secret,
+        "READER_ID": seaweedfs.READER.key,
+        "READER_SECRET": seaweedfs.READER.secret,
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    with seaweedfs.server() as weed, caplog.at_level(logging.DEBUG):
+
+        def platform_with(credentials: dict[str, Any]) -> str:
+            return yaml.safe_dump(platform(rest(weed), bucket(weed.s3, credentials)))
+
+        (folder / "platform.yaml").write_text(platform_with(storage))
+        results = live()
+        results["query held"] = run_floe("query", "-v", "-o", "json", "select * from held")
+        run_in_dagster(folder)
+        with monkeypatch.context() as patch:
+            patch.setenv("ADMIN_SECRET", WRONG)
+            for words in (["run", "-v"], ["query", "-v", "select * from good"]):
+                results[f"{' '.join(words)} with a wrong secret"] = run_floe(*words)
+        (folder / "platform.yaml").write_text(platform_with(keys("reader")))
+        results["run that may only read"] = run_floe("run", "-v", "--select", "good")
+    codes = {words: result.exit_code for words, result in results.items()}
+    assert codes["run -v"] == 1
+    assert "RuntimeError: told: {'default'" in results["run -v"].stderr
+    assert codes["run -v --select good --full-refresh"] == 0
+    assert '"id": 1' in results["query -v -o json select * from good"].stdout
+    assert "secret=redacted" in results["query held"].stdout
+    assert codes["run -v with a wrong secret"] == 1
+    assert codes["query -v select * from good with a wrong secret"] == 3
+    assert "does not allow writing s3://lake/main/good/" in results["run that may only read"].stderr
+    texts = printed(results) | {"the log": caplog.text, "the streams": "".join(capfd.readouterr())}
+    assert any(path.suffix == ".db" for path in folder.rglob("*")), "the event log is there"
+    assert len(vended) > (2 if storage is VENDED else 0), "tokens and keys were given"
+    given = {f"what the catalog gave ({number})": v for number, v in enumerate(sorted(vended))}
+    places = [folder, *filter(Path.exists, [tmp_path / "home"])]
+    queried = texts.pop("floe query held")
+    found = traces({**secrets, "a wrong one": WRONG, **given}, places, texts)
+    del secrets["ADMIN_ID"]  # what DuckDB itself shows of a secret is who signs in
+    found += traces({**secrets, **given}, [], {"what DuckDB shows": queried})
+    assert found == [], "\n".join(found)
