@@ -50,7 +50,9 @@ def doctor(*arguments: str, exit_code: int = 0) -> str:
     text = normalise(result.stdout, Path.cwd())
     text = re.sub(r"\d+\.\d+ GiB", "<size> GiB", text)
     text = re.sub(r"\d+ other packages", "<number> other packages", text)
-    text = re.sub(r"(?<=floe )[0-9.]+: dbt-duckdb-iceberg, floe-cli,.*", "<version>: <packages>", text)
+    text = re.sub(
+        r"(?<=floe )[0-9.]+: dbt-duckdb-iceberg, floe-cli,.*", "<version>: <packages>", text
+    )
     text = re.sub(r"(?<=`duckdb`\? )installed: .*", "<installed>", text)
     text = re.sub(r"\d+ plugins", "<number> plugins", text)
     text = re.sub(r"(dagster|dbt-\w+|duckdb|pyiceberg|Python) \d+(\.\d+)+", r"\1 <version>", text)

@@ -30,7 +30,6 @@ from pyiceberg.exceptions import (
 from pyiceberg.table import Table
 
 from floe_core.diagnostics import near_miss
-from floe_core.errors import FloeError
 from floe_iceberg.catalog import explained, open_catalog
 from floe_iceberg.engine import configure, load_iceberg
 from floe_iceberg.errors import IcebergError

@@ -155,7 +155,7 @@ class IcebergCursor:
                 if isinstance(problem, duckdb.CatalogException):
                     raise self._lake.with_suggestion(problem) from None
                 raise
-            with explained():
+            with explained(self._lake):
                 return self._cursor.execute(sql, bindings)
 
     def _is_ours(self, change: Change) -> bool:

@@ -31,12 +31,9 @@ def explained(lake: Attachment) -> Iterator[None]:
         raise
     except FloeError as problem:
         raise DbtRuntimeError(text_of(problem, lake)) from problem
+    except duckdb.Error as problem:
+        raise DbtDatabaseError(str(problem)) from problem
     except Exception as problem:
-        told = _lake_explains(problem)
-        if told is not None:
-            raise DbtRuntimeError(text_of(told, lake)) from problem
-        if isinstance(problem, duckdb.Error):
-            raise DbtDatabaseError(str(problem)) from problem
         raise DbtRuntimeError(described(problem)) from problem
 
 
@@ -62,6 +59,6 @@ def text_of(problem: FloeError, lake: Attachment) -> str:
 
 def described(problem: Exception) -> str:
     """An error that nobody knows, in one line."""
-    said = str(getattr(problem, "orig", None) or problem).strip().splitlines()
+    said = str(problem).strip().splitlines()
     text = f"{type(problem).__name__}: {said[0]}" if said else type(problem).__name__
     return f"Iceberg: {text}"
