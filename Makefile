@@ -45,7 +45,7 @@ setup: sync ## Create .venv with all packages and the tools to develop them
 
 demo: sync ## Build a real data product of Iceberg tables, twice, and query it as it is and as it was
 	cd demo/flights && $(RUN) python prepare.py --until 2013-06-30
-	cd demo/flights && $(RUN) floe run
+	cd demo/flights && $(RUN) floe run --full-refresh
 	cd demo/flights && date "+%Y-%m-%d %H:%M:%S" > data/half-year
 	cd demo/flights && $(RUN) python prepare.py
 	cd demo/flights && $(RUN) floe run

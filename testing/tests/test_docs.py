@@ -143,15 +143,19 @@ floe() {
   wait "$pid" || [ $? = 130 ]
 }
 """
-FILE_NAME = re.compile(r"# (\w+\.py)\n")
+FILE_NAME = re.compile(r"# (\w+\.py)\n|-- ([\w/]+\.sql)\n")
+# Of a project without floe; its own test_readme.py runs it.
+WITHOUT_FLOE = REPOSITORY / "packages" / "dbt-duckdb-iceberg" / "README.md"
 
 
 def script_of(block: Block) -> list[str]:
+    name = FILE_NAME.match(block.text)
+    if name is not None:
+        return [f"printf %s {shlex.quote(block.text)} > {name[1] or name[2]}"]
     if block.language == "sql":
         return [f"floe query {shlex.quote(block.text)}"]
     if block.language == "python":
-        name = FILE_NAME.match(block.text)
-        return [f"printf %s {shlex.quote(block.text)} > {name[1]}"] if name else []
+        return []
     lines = CONTINUED.sub(" ", block.text).splitlines()
     typed = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
     return [line for line in typed if not line.startswith(NOT_EXECUTED)]
@@ -161,6 +165,8 @@ def sessions() -> list[object]:
     """The `$` lines, queries and named Python files of each page, as one script in their order."""
     scripts: dict[Path, list[str]] = {}
     for block in blocks("console", "sql", "python"):
+        if block.page == WITHOUT_FLOE:
+            continue
         scripts.setdefault(block.page, []).extend(script_of(block))
     scripts = {page: lines for page, lines in scripts.items() if lines}
     return [
@@ -209,9 +215,9 @@ def test_sessions_run(page: Path, lines: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=str)
 def test_yaml_is_valid(block: Block, tmp_path: Path) -> None:
-    """All YAML parses; a block that begins with `# floe.yaml` or `# platform.yaml` is one."""
+    """All YAML parses; a block whose first line names floe.yaml or platform.yaml is one."""
     list(yaml.safe_load_all(block.text))
-    title = block.text.partition("\n")[0].removeprefix("# ").strip()
+    title = block.text.partition("\n")[0].removeprefix("# ").strip().rpartition("/")[2]
     if title not in {"floe.yaml", "platform.yaml"}:
         return
     path = tmp_path / title
