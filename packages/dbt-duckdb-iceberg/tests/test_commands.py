@@ -151,6 +151,17 @@ def test_a_clone_is_a_view(orders: Project) -> None:
     assert orders.show("select id from {{ ref('orders') }}") == [{"id": 1}]
 
 
+def test_a_clone_onto_itself_is_refused_and_leaves_the_table(orders: Project) -> None:
+    shutil.copytree(orders.folder / "target", orders.folder / "state")
+    outcome = orders.dbt("clone", "--state", "state", "--full-refresh", fails=True)
+    for name in ("orders", "v"):
+        said = f"a view named shop.{name} cannot read shop.{name}, whose place it takes"
+        assert said in outcome.messages[name]
+    assert orders.rows("orders") == [(1, 2)]
+    orders.forget_duckdb()
+    assert orders.show("select id from {{ ref('v') }}") == [{"id": 1}]
+
+
 def test_unit_tests_of_models(project: Project) -> None:
     project.write(
         {

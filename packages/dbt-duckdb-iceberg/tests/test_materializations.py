@@ -85,6 +85,24 @@ def test_a_view_that_cannot_be_bound_leaves_the_table(project: Project) -> None:
     assert project.rows("m") == [(1,)]
 
 
+def test_a_view_of_the_table_whose_name_it_takes_is_refused(project: Project) -> None:
+    project.set_profile(schema="main")
+    project.write({"m": "select 1 as id"})
+    project.dbt("run")
+    project.write({"m": "{{ config(materialized='view') }} select * from {{ this }}"})
+    outcome = project.dbt("run", fails=True)
+    assert (
+        "a view named main.m cannot read main.m, whose place it takes: give it another"
+        in (outcome.messages["m"])
+    )
+    assert project.rows("main.m") == [(1,)]
+    cte = "with m as (select 2 as id) select id from m"
+    project.write({"m": f"{{{{ config(materialized='view') }}}} {cte}"})
+    for _ in range(2):
+        project.dbt("run")
+    assert project.show("select id from {{ ref('m') }}") == [{"id": 2}]
+
+
 @pytest.mark.parametrize("kind", ["table", "incremental"])
 def test_a_failing_model_leaves_the_old_table(project: Project, kind: str) -> None:
     config = f"{{{{ config(materialized='{kind}') }}}}"

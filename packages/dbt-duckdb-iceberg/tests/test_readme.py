@@ -21,7 +21,7 @@ _, PASSED, LEFT_OUT, _ = re.split(r"\| about \||\| left out \||## Dependencies",
 
 
 def suites(text: str) -> list[str]:
-    return re.findall(r"`(Base\w+|\w+Base)`", text)
+    return re.findall(r"`((?:Base|StoreTest)\w+|\w+Base)`", text)
 
 
 def subclassed() -> set[str]:

@@ -392,6 +392,11 @@ class Attachment:
                     names.add(name.identifier)
         return names
 
+    def reads(self, sql: str, name: Name) -> bool:
+        """Whether SQL names a relation with its schema; a name alone may be that of a CTE."""
+        named = (self.name(parts) for parts in candidates(sql) if len(parts) > 1)
+        return any(found is not None and found.key == name.key for found in named)
+
     def _named(self, sql: str) -> list[Name]:
         return [name for parts in candidates(sql) if (name := self.name(parts)) is not None]
 

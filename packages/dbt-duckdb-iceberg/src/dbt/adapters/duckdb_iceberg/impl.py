@@ -460,6 +460,18 @@ class IcebergAdapter(DuckDBAdapter):
     # Views
 
     @available
+    def refuse_view_of_itself(self, relation: BaseRelation, sql: str) -> None:
+        """Refuse a view that reads what has its name: that would be gone when the view is there."""
+        name, lake = self._name(relation), self.lake
+        with explained():
+            is_there = lake.found(name) is not None or lake.stored_view(name) is not None
+            if is_there and lake.reads(sql, name):
+                raise DbtRuntimeError(
+                    f"a view named {name} cannot read {name}, whose place it takes: give it "
+                    "another `alias`, or read something else"
+                )
+
+    @available
     def keep_view(self, relation: BaseRelation, sql: str) -> None:
         """Keep the SQL of a view in the catalog, and drop an Iceberg table of its name."""
         lake = self.lake

@@ -4,6 +4,8 @@
   {%- set target_relation = this.incorporate(type='view') -%}
 
   {% do adapter.refuse_shared_place(model, graph) %}
+  {% do adapter.refuse_view_of_itself(target_relation, sql) %}
+
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
