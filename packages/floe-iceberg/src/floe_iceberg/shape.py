@@ -141,10 +141,21 @@ def order_by(sort_by: Sequence[str]) -> str:
 def creation(
     catalog: Catalog, name: Identifier, columns: Mapping[str, StoredType], layout: Layout
 ) -> Transaction:
-    """Begin to create a table; nothing is there before the transaction is committed."""
-    schema = assign_fresh_schema_ids(Schema(*schema_fields(columns)))
+    """Begin to create a table; nothing is there before the transaction is committed.
+
+    Everything is in what it begins with: some catalogs take one change of each kind.
+    """
+    docs = layout.docs or {}
+    fields = [
+        field_.model_copy(update={"doc": docs.get(field_.name)})
+        for field_ in schema_fields(columns)
+    ]
+    schema = assign_fresh_schema_ids(Schema(*fields))
     spec = partition_spec(layout.partition_by, schema)
     properties = {**NEW_TABLE_PROPERTIES, **_properties(layout)}
+    types = _own_types(schema, columns)
+    if types:
+        properties[COLUMN_TYPES] = json.dumps(types)
     make_namespace(catalog, name[:-1])
     transaction = catalog.create_table_transaction(
         name,
@@ -154,9 +165,7 @@ def creation(
         sort_order=_sort_order(layout.sort_by, schema),
         properties=properties,
     )
-    keep_types(transaction, columns)
-    if layout.docs:
-        document(transaction, layout.docs)
+    keep_types(transaction, columns)  # where the catalog has given other ids to the columns
     return transaction
 
 
@@ -499,6 +508,15 @@ def set_sort_order(transaction: Transaction, sort_by: Sequence[str]) -> None:
 def _properties(layout: Layout) -> dict[str, str]:
     comment = {} if layout.comment is None else {"comment": layout.comment}
     return {**layout.properties, **comment}
+
+
+def _own_types(schema: Schema, columns: Mapping[str, StoredType]) -> dict[str, str]:
+    """DuckDB's types that are not plain from Iceberg's, by the id of the column."""
+    return {
+        str(field_.field_id): columns[field_.name].duckdb
+        for field_ in schema.fields
+        if not columns[field_.name].is_same
+    }
 
 
 def keep_types(
