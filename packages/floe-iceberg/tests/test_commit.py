@@ -16,11 +16,19 @@ from typing import Any
 import duckdb
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+from pyiceberg.exceptions import (
+    BadRequestError,
+    CommitFailedException,
+    CommitStateUnknownException,
+    ForbiddenError,
+)
 from pyiceberg.table import Table
 
-from floe_iceberg import Layout, Rows, append, files_of, replace, rewrite, scan_sql, table
+from floe_iceberg import Layout, Rows, append, draft, files_of, replace, rewrite, scan_sql, table
 from floe_iceberg.errors import CommitConflictError, CommitUnknownError
+from floe_iceberg.scan import column_types
+from floe_iceberg.shape import creation
+from floe_iceberg.types import parse_types
 
 T = ("sales", "counter")
 FEW, MANY = 4, pytest.param(20, marks=pytest.mark.integration)
@@ -219,6 +227,36 @@ def test_somebody_who_is_always_faster_is_named(
     assert (on_disk(tmp_path, "*.parquet"), on_disk(tmp_path, "*.avro")) == referenced(
         catalog.load_table(T)
     )
+
+
+@pytest.mark.parametrize("refusal", [ForbiddenError("no"), BadRequestError("no")])
+def test_a_refusal_is_known_to_have_failed(
+    refusal: Exception,
+    connection: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    commit: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    replace(catalog, T, connection, "SELECT 1 AS n")
+    monkeypatch.setattr(draft, "_is_of_this_machine", lambda *_: False)
+    commit(refusal, lands=False)
+    with pytest.raises(type(refusal)):
+        append(catalog, T, connection, "SELECT 2 AS n")
+    assert (on_disk(tmp_path, "*.parquet"), on_disk(tmp_path, "*.avro")) == referenced(
+        catalog.load_table(T)
+    )
+
+
+def test_a_table_is_created_with_one_change_of_each_kind(catalog: Catalog) -> None:
+    columns = parse_types({"a": "HUGEINT", "b": "JSON"})
+    layout = Layout(comment="A table", docs={"a": "A column"})
+    transaction = creation(catalog, T, columns, layout)
+    kinds = Counter(update.action for update in transaction._updates)
+    assert {kind for kind, count in kinds.items() if count > 1} == set()
+    made = transaction.commit_transaction()
+    assert made.schema().find_field("a").doc == "A column"
+    assert column_types(made.properties, made.schema()) == {"a": "HUGEINT", "b": "JSON"}
 
 
 PROBLEMS = [CommitStateUnknownException("?"), RuntimeError("connection closed"), ConnectionError()]

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from pyiceberg.exceptions import (
+    AuthorizationExpiredError,
+    BadRequestError,
     CommitFailedException,
     CommitStateUnknownException,
+    ForbiddenError,
     NoSuchTableError,
     TableAlreadyExistsError,
+    TooManyRequestsError,
+    UnauthorizedError,
     ValidationException,
 )
 from pyiceberg.table import StagedTable, Table
@@ -302,9 +307,14 @@ def _landed(transaction: Transaction, snapshot_id: int, problem: Exception) -> T
 def _is_refusal(problem: Exception) -> bool:
     """Whether a problem says by itself that the commit did not land."""
     refusals = (
+        AuthorizationExpiredError,
+        BadRequestError,
         CommitFailedException,
+        ForbiddenError,
         NoSuchTableError,
         TableAlreadyExistsError,
+        TooManyRequestsError,
+        UnauthorizedError,
         ValidationException,
     )
     return isinstance(problem, refusals) or is_locked(problem)
