@@ -356,6 +356,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
             "the catalog `lake` does not allow this: no right to *****",
         ),
         (
+            500,
+            {"message": "no right to it", "type": "AccessCheckException", "code": 500},
+            CatalogRefusedError,
+            "the catalog `lake` does not allow this: no right to it",
+        ),
+        (
             401,
             {"message": "the token is over.", "type": "NotAuthorizedException", "code": 401},
             CatalogRefusedError,

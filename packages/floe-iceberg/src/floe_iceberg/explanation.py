@@ -258,7 +258,8 @@ def _answer(link: BaseException, names: frozenset[str], case: _Case) -> FloeErro
     for name in ("OAuthError", "UnauthorizedError", "AuthorizationExpiredError"):
         if f"pyiceberg.exceptions.{name}" in names:
             return _refused(text, case)
-    if "pyiceberg.exceptions.ForbiddenError" in names:
+    is_forbidden = str(link).startswith("AccessCheckException: ")  # Nessie's, with status 500
+    if is_forbidden or "pyiceberg.exceptions.ForbiddenError" in names:
         return CatalogRefusedError(
             f"{case.catalog} does not allow this: {text}",
             f"grant the right to whom {case.field('credentials')} names",
