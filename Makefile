@@ -1,7 +1,7 @@
 # Every task of this repository; CI runs the same targets. Written for GNU make 3.81 and later.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-integration bench fuzz docs check check-generated generate refresh-cases fmt wheels clean sync uv
+.PHONY: help setup demo test test-integration test-servers bench fuzz docs check check-generated generate refresh-cases fmt wheels clean sync uv
 
 # The interpreter for .venv and .tools, for example `make setup PYTHON=python3.12`.
 PYTHON ?=
@@ -20,6 +20,9 @@ export UV_COMPILE_BYTECODE := 1
 # The benchmark and floe's peers live in an environment of their own, so that they do not come and
 # go in .venv.
 BENCH := .tools/bench
+
+# Java and Spark are large, and only `make test-servers` needs them.
+SERVERS := .tools/servers
 
 # Generated files: make generate writes them, make check-generated compares.
 SCHEMAS := packages/floe-core/src/floe_core/schemas/json
@@ -62,6 +65,10 @@ demo: sync ## Build a real data product of Iceberg tables, twice, and query it a
 
 test-integration: sync ## Run the tests that need servers, wheels or a long time; installs and starts servers
 	$(RUN) pytest -m integration -n auto --dist loadfile packages testing $(ARGS)
+
+test-servers: uv ## Run the tests on Nessie and Spark, which are fetched with Maven into .tools
+	@UV_PROJECT_ENVIRONMENT=$(SERVERS) "$(UV)" sync --quiet --locked --group servers
+	$(SERVERS)/bin/pytest -m servers testing/servers $(ARGS)
 
 test: sync ## Run the tests, without those that need servers
 	$(RUN) pytest -n auto --dist worksteal $(ARGS)
