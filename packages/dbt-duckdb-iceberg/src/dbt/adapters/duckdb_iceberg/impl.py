@@ -463,7 +463,7 @@ class IcebergAdapter(DuckDBAdapter):
     def refuse_view_of_itself(self, relation: BaseRelation, sql: str) -> None:
         """Refuse a view that reads what has its name: that would be gone when the view is there."""
         name, lake = self._name(relation), self.lake
-        with explained():
+        with explained(lake):
             is_there = lake.found(name) is not None or lake.stored_view(name) is not None
             if is_there and lake.reads(sql, name):
                 raise DbtRuntimeError(
