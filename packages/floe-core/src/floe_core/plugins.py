@@ -477,6 +477,8 @@ class CatalogClient(Protocol):
     write `{type: lakehouse, uri: "https://...", properties: {token: {secret_ref: lakehouse}}}`::
 
         class Lakehouse:
+            nests_namespaces = True
+
             def check(self, catalog):
                 if catalog.uri is None:
                     return [Finding("LAKE-001", (), "needs `uri`, its endpoint", "add `uri:`")]
@@ -488,6 +490,9 @@ class CatalogClient(Protocol):
                 token = secret(catalog.properties["token"])
                 return {"type": "rest", "uri": catalog.uri, "token": token}
     """
+
+    nests_namespaces: bool
+    """Whether a namespace may have several parts, as in `marts.daily`."""
 
     def check(self, catalog: CatalogProfile) -> Sequence[Finding]:
         """Look for what the catalog cannot work with; findings are relative to the profile."""

@@ -110,6 +110,8 @@ class _Kind:
     """The `type` that PyIceberg knows it by."""
     needs_uri: ClassVar[bool] = True
     is_rest: ClassVar[bool] = False
+    nests_namespaces: ClassVar[bool] = False
+    """PyIceberg stages new tables of catalogs without REST in namespaces of one part alone."""
     known: ClassVar[frozenset[str]]
     """Properties that users may write."""
     modes: ClassVar[tuple[str, ...]]
@@ -286,6 +288,7 @@ class RestCatalog(_Kind):
 
     client = "rest"
     is_rest = True
+    nests_namespaces = True
     known = frozenset(_REST)
     modes: ClassVar[tuple[str, ...]] = (
         "oauth2",

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class Lakehouse:
     """Signs in with `properties: {token: ...}`, and leaves storage to what the catalog vends."""
 
+    nests_namespaces = True
+
     def check(self, catalog: CatalogProfile) -> Sequence[Finding]:
         """Look for the endpoint and the token."""
         if catalog.uri is None:

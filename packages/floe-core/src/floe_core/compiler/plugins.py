@@ -50,6 +50,22 @@ def check_catalogs(loaded: Loaded, used: str, report: Report) -> None:
             report.add(_unknown(source, (*at, "type"), what, catalog.type, plugins.CATALOGS))
             continue
         _add(source, at, findings, report)
+        if not client.nests_namespaces:
+            _check_namespaces(source, platform, name, report)
+
+
+def _check_namespaces(source: Source, platform: PlatformSpec, catalog: str, report: Report) -> None:
+    for name, layer in platform.layers.items():
+        if layer.catalog == catalog and "." in (layer.namespace or ""):
+            report.add(
+                source.diagnostic(
+                    "FLOE-G004",
+                    ("layers", name, "namespace"),
+                    f"`{layer.namespace}` has several parts, but in a catalog of type "
+                    f"`{platform.catalogs[catalog].type}` a namespace has one",
+                    help=f"write `{str(layer.namespace).replace('.', '_')}`",
+                )
+            )
 
 
 def check_exporter(loaded: Loaded, platform: PlatformSpec, report: Report) -> None:

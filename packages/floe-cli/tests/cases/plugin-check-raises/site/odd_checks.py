@@ -1,4 +1,6 @@
 class Odd:
+    nests_namespaces = False
+
     def check(self, profile):
         raise ZeroDivisionError
 
