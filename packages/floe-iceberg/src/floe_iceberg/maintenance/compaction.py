@@ -12,7 +12,7 @@ from pyiceberg.table.snapshots import Operation
 from pyiceberg.typedef import Record
 
 from floe_iceberg.commit import Change
-from floe_iceberg.data_files import WriteOptions
+from floe_iceberg.data_files import WriteOptions, has_field_ids
 from floe_iceberg.draft import Draft
 from floe_iceberg.errors import IcebergError
 from floe_iceberg.maintenance.guards import shown
@@ -167,7 +167,8 @@ def _why_not(table: Table, files: Files) -> str | None:
     """Why the files of a table cannot be written anew one by one."""
     if table.format_version > 2:
         return f"tables of Iceberg's format version {table.format_version} can only be read"
-    if NAME_MAPPING in table.properties:
+    is_mapped = NAME_MAPPING in table.properties  # some catalogs give every table one
+    if is_mapped and not all(has_field_ids(file.file_path) for file in files.data):
         return "it has files without field ids, which another engine wrote"
     deletes = (file for found in files.deletes.values() for file in found)
     if any(file.file_format != FileFormat.PARQUET for file in (*files.data, *deletes)):

@@ -154,14 +154,18 @@ class _Storage:
         return self._io.parse_location(location.rstrip("/"), self._io.properties)[2]
 
     def _list(self, folder: str, *, is_deep: bool = True) -> Iterable[tuple[str, FileInfo]]:
-        """What lies below a folder; where that means all of it, the folder comes too."""
+        """What lies below a folder; where that means all of it, a local folder comes too.
+
+        On S3 folders are nothing, and vended keys may not ask for them.
+        """
         from pyarrow.fs import FileSelector
 
         scheme, netloc, path = self._io.parse_location(folder, self._io.properties)
         prefix = folder[: -len(path)] if folder.endswith(path) else ""
         system = self._io.fs_by_scheme(scheme, netloc)
         found = system.get_file_info(FileSelector(path, allow_not_found=True, recursive=is_deep))
-        for info in (*found, *(system.get_file_info([path]) if is_deep else ())):
+        is_itself_shown = is_deep and "://" not in duckdb_path(folder)
+        for info in (*found, *(system.get_file_info([path]) if is_itself_shown else ())):
             yield prefix + info.path, info
 
 
