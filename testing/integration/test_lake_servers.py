@@ -5,16 +5,20 @@ SeaweedFS is the REST catalog and S3, moto plays Glue and S3 of AWS, PostgreSQL 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import pytest
 
 from floe_iceberg import configure, load_iceberg
+from floe_iceberg.maintenance import remove_orphan_files
 from floe_testing import postgres, seaweedfs
 from floe_testing.aws import moto_server
 from floe_testing.cli import FloeResult, run_floe
@@ -308,3 +312,33 @@ def test_what_s3_refuses_is_one_message(
     monkeypatch.chdir(folder)
     failed = run_floe("run", "--quiet")
     assert (failed.exit_code, said(failed)) == (code, message)
+
+
+@pytest.mark.parametrize("credentials", [VENDED, keys("admin")], ids=["vended", "static"])
+def test_tables_of_a_lake_are_looked_at_and_maintained(
+    credentials: dict[str, Any],
+    weed: seaweedfs.Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entry = platform(rest(weed), bucket(weed.s3, credentials))
+    folder = write_product(tmp_path, entry)
+    monkeypatch.chdir(folder)
+    assert [result.exit_code for result in build_twice(folder)] == [0, 0]
+    shown = run_floe("tables", "preview", "main.orders", "-o", "csv")
+    assert sorted(shown.stdout.splitlines()) == sorted(CONTENT["orders"].splitlines())
+    history = json.loads(run_floe("tables", "history", "main.orders", "-o", "json").stdout)
+    assert len(history["snapshots"]) == 2
+
+    table = open_default(entry, folder).load_table(("main", "orders"))
+    orphan = f"{table.location()}/data/00000-0-{uuid4()}.parquet"
+    with table.io.new_output(orphan).create() as file:
+        file.write(b"nobody knows it")
+    done = run_floe("tables", "maintain")
+    assert done.exit_code == 0, done.stderr
+    assert "skipped" not in done.stdout
+    assert table.io.new_input(orphan).exists(), "it is too young"
+    found = remove_orphan_files(table.catalog, ("main", "orders"), older_than=timedelta(0))
+    assert [file.path for file in found.removed] == [orphan]
+    assert not table.io.new_input(orphan).exists()
+    assert {name: queried(name) for name in CONTENT} == CONTENT
