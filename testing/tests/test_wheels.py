@@ -45,7 +45,7 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
 ours = [d for d in distributions() if d.name.startswith("floe-") or d.name == "dbt-duckdb-iceberg"]
 print(json.dumps({
     "file": package.__file__,
-    "version": getattr(package, "__version__", None),
+    "version": str(getattr(package, "__version__", None)),  # dbt has a module of the name
     "records": {d.name: d.read_text("RECORD") for d in ours},
     "entry_points": {f"{e.group}:{e.name}": str(e.load())
                      for d in ours for e in d.entry_points if e.group != "console_scripts"},
