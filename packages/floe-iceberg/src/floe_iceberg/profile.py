@@ -110,7 +110,7 @@ class _Kind:
     """The `type` that PyIceberg knows it by."""
     needs_uri: ClassVar[bool] = True
     is_rest: ClassVar[bool] = False
-    nests_namespaces: ClassVar[bool] = False
+    nests_namespaces = False
     """PyIceberg stages new tables of catalogs without REST in namespaces of one part alone."""
     known: ClassVar[frozenset[str]]
     """Properties that users may write."""
