@@ -29,7 +29,7 @@ IDLE_WITHOUT_ICEBERG: Mapping[FieldPath, str] = {
     ("catalogs",): "the compute engine does not write Iceberg tables",
     ("layers",): "layers only label assets, since the compute engine does not write Iceberg tables",
 }
-"""Those that nothing acts on where the engine keeps tables by itself."""
+"""Those that nothing acts on where the engine does not write Iceberg, or there is no catalog."""
 
 IDLE_FLOE_SECTIONS: Mapping[FieldPath, str] = {
     ("governance", "pii_encryption"): "columns are not encrypted",

@@ -153,8 +153,8 @@ def resolve(loaded: Loaded, report: Report) -> Resolved | None:
     profiles = _profiles(loaded, loaded.floe, platform, environment, report)
     target = plugins.compute_target(profiles.compute.profile.type) if profiles else None
     if not report.has_errors:
-        writes_iceberg = target is not None and target.stores_in_lake
-        warn_of_idle_sections(loaded, report, writes_iceberg=writes_iceberg)
+        has_lake = bool(target and target.stores_in_lake and profiles and profiles.catalog)
+        warn_of_idle_sections(loaded, report, writes_iceberg=has_lake)
     if profiles is None or target is None or len(placed) < len(loaded.floe.transforms):
         return None
     category = platform.environment_category or (
