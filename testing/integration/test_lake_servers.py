@@ -206,14 +206,14 @@ WRONG = {"client_secret": {"secret_ref": "wrong/secret"}}
             VENDED,
             1,
             "error: the catalog `default` refuses the credentials: invalid_client: Invalid client "
-            "credentials: check the secrets that `credentials` of `catalogs.default` names",
+            "credentials; check the secrets that `credentials` of `catalogs.default` names",
             id="wrong secret",
         ),
         pytest.param(
             {"uri": NOBODY},
             VENDED,
             5,
-            f"error: the catalog `default` cannot be reached: nothing listens at {NOBODY}: check "
+            f"error: the catalog `default` cannot be reached: nothing listens at {NOBODY}; check "
             "`uri` of `catalogs.default`, and that the server runs",
             id="wrong URL",
         ),
@@ -224,7 +224,7 @@ WRONG = {"client_secret": {"secret_ref": "wrong/secret"}}
             "error in seed raw_orders\n  --> dbt/seeds/raw_orders.csv\n"
             "  the catalog `default` answers: table bucket nowhere not found: each table bucket is "
             "a separate catalog, select one with warehouse=s3://<table-bucket>/ or "
-            "/v1/<table-bucket>/: check `uri` of `catalogs.default` and `warehouse`",
+            "/v1/<table-bucket>/; check `uri` of `catalogs.default` and `warehouse`",
             id="missing bucket",
         ),
         pytest.param(
@@ -233,7 +233,7 @@ WRONG = {"client_secret": {"secret_ref": "wrong/secret"}}
             1,
             "error in seed raw_orders\n  --> dbt/seeds/raw_orders.csv\n"
             "  the storage of catalog `default` does not allow writing "
-            "s3://lake/main/raw_orders/data/<file>: check `credentials` of the storage in "
+            "s3://lake/main/raw_orders/data/<file>; check `credentials` of the storage in "
             "platform.yaml, and what they may do",
             id="may only read",
         ),
@@ -242,7 +242,7 @@ WRONG = {"client_secret": {"secret_ref": "wrong/secret"}}
             keys("admin", "wrong/secret"),
             1,
             "error: the storage of catalog `default` does not allow reading "
-            "s3://lake/main/dbt_stored_views/metadata/<file>: check `credentials` of the storage "
+            "s3://lake/main/dbt_stored_views/metadata/<file>; check `credentials` of the storage "
             "in platform.yaml, and what they may do",
             id="wrong key",
         ),
@@ -281,7 +281,7 @@ def said(failed: FloeResult) -> str:
             {"bucket": "nowhere"},
             1,
             "error in seed raw_orders\n  --> dbt/seeds/raw_orders.csv\n"
-            "  the storage of catalog `aws` has no bucket `nowhere`: create it, or correct "
+            "  the storage of catalog `aws` has no bucket `nowhere`; create it, or correct "
             "`bucket` of the storage in platform.yaml",
             id="missing bucket",
         ),
@@ -289,7 +289,7 @@ def said(failed: FloeResult) -> str:
             {"endpoint": NOBODY},
             1,
             "error in seed raw_orders\n  --> dbt/seeds/raw_orders.csv\n"
-            f"  the storage of catalog `aws` cannot be reached: nothing answers at {NOBODY}: check "
+            f"  the storage of catalog `aws` cannot be reached: nothing answers at {NOBODY}; check "
             "`endpoint` and `path_style` of the storage in platform.yaml, and that the server runs",
             id="wrong endpoint",
         ),
@@ -306,6 +306,7 @@ def test_what_s3_refuses_is_one_message(
     """The catalog has another name than `default`, which the messages use."""
     catalog = glue(aws, keys("admin"))
     entry = platform(catalog, {**bucket(aws, None), **storage})
+    entry["compute"]["default"]["properties"]["schema"] = "refused"  # where nothing is yet
     folder = write_product(tmp_path, {**entry, "catalogs": {"aws": catalog}})
     with (folder / "floe.yaml").open("a") as file:
         file.write("profiles: {catalog: aws}\n")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from floe_iceberg import open_catalog
-from floe_testing import nessie, oidc, seaweedfs
+from floe_testing import nessie, oidc
+from floe_testing.aws import ACCESS_KEY, SECRET_KEY, moto_server
 from floe_testing.cli import FloeResult, run_floe
 from floe_testing.lakes import (
     CONTENT,
+    VENDED,
     bucket,
     build_twice,
     keys,
@@ -20,7 +22,6 @@ from floe_testing.lakes import (
     queried,
     write_product,
 )
-from floe_testing.seaweedfs import ADMIN
 
 pytestmark = [
     pytest.mark.servers,
@@ -36,39 +37,47 @@ RULES = {
 }
 
 
+class Lake(NamedTuple):
+    """URLs of Nessie, of tokens and of S3."""
+
+    uri: str
+    tokens: str
+    s3: str
+
+
 @pytest.fixture(scope="module")
-def lake() -> Iterator[tuple[str, str, seaweedfs.Server]]:
-    """Nessie, the URL of tokens, and the server of the bucket."""
+def lake() -> Iterator[Lake]:
     clients = {"etl": ETL, "owner": OWNER}
     with (
-        seaweedfs.server() as weed,
+        moto_server() as aws,
         oidc.provider(clients) as issuer,
-        nessie.server(weed, issuer, RULES) as uri,
+        nessie.server(aws, issuer, RULES) as uri,
     ):
-        yield uri, f"{issuer}/token", weed
+        client = aws.client("s3")
+        where = {"LocationConstraint": aws.region}
+        client.create_bucket(Bucket="lake", CreateBucketConfiguration=where)
+        client.close()
+        yield Lake(uri, f"{issuer}/token", aws.url)
 
 
 @pytest.fixture
-def product(
-    lake: tuple[str, str, seaweedfs.Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def product(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     nessie.speak_as_it_expects(monkeypatch)
     for name, value in {
         "NESSIE_SECRET": ETL,
         "WRONG_SECRET": WRONG,
-        "ADMIN_ID": ADMIN.key,
-        "ADMIN_SECRET": ADMIN.secret,
+        "ADMIN_ID": ACCESS_KEY,
+        "ADMIN_SECRET": SECRET_KEY,
     }.items():
         monkeypatch.setenv(name, value)
-    uri, token, _ = lake
     owner = open_catalog(
         {
             "type": "rest",
-            "uri": uri,
+            "uri": lake.uri,
             "warehouse": "lake",
             "oauth2-client-id": "owner",
             "oauth2-client-secret": OWNER,
-            "oauth2-server-uri": token,
+            "oauth2-server-uri": lake.tokens,
         }
     )
     for namespace in ("sales", "finance"):
@@ -79,18 +88,18 @@ def product(
 
 
 def entry(
-    lake: tuple[str, str, seaweedfs.Server],
+    lake: Lake,
     namespace: str,
     secret: str = "nessie/secret",
+    storage: Mapping[str, Any] = VENDED,
     **credentials: Any,
 ) -> dict[str, Any]:
     """A platform.yaml whose tables go to a namespace."""
-    uri, token, weed = lake
     catalog = {
         "type": "nessie",
-        "uri": uri,
+        "uri": lake.uri,
         "warehouse": "lake",
-        "properties": {"oauth2-server-uri": token},
+        "properties": {"oauth2-server-uri": lake.tokens},
         "credentials": {
             "mode": "oauth2",
             "client_id": "etl",
@@ -98,7 +107,7 @@ def entry(
             **credentials,
         },
     }
-    found = platform(catalog, bucket(weed.s3, keys("admin"), weed.bucket))
+    found = platform(catalog, bucket(lake.s3, storage))
     found["compute"]["default"]["properties"]["schema"] = namespace
     return found
 
@@ -106,49 +115,48 @@ def entry(
 def said(result: FloeResult) -> str:
     """What is said after the list of nodes; no secret is in it."""
     everything = result.stdout + result.stderr
-    assert [secret for secret in (ETL, WRONG, ADMIN.secret) if secret in everything] == []
+    assert [secret for secret in (ETL, WRONG, SECRET_KEY) if secret in everything] == []
     assert "Traceback" not in everything
     return "".join(result.stderr.partition("error")[1:]).strip()
 
 
+@pytest.mark.parametrize(
+    ("namespace", "storage"),
+    [("sales", VENDED), ("sales_by_keys", keys("admin"))],
+    ids=["vended", "static"],
+)
 def test_a_product_is_built_where_it_may_write(
-    lake: tuple[str, str, seaweedfs.Server], product: Path
+    namespace: str, storage: dict[str, Any], lake: Lake, product: Path
 ) -> None:
-    write_product(product, entry(lake, "sales"))
+    write_product(product, entry(lake, namespace, storage=storage))
     results = build_twice(product)
     assert [(result.exit_code, said(result)) for result in results] == [(0, ""), (0, "")]
     assert {name: queried(name) for name in CONTENT} == CONTENT
 
 
-def test_it_is_refused_elsewhere_in_one_message(
-    lake: tuple[str, str, seaweedfs.Server], product: Path
-) -> None:
+def test_it_is_refused_elsewhere_in_one_message(lake: Lake, product: Path) -> None:
     write_product(product, entry(lake, "finance"))
     failed = run_floe("run", "--quiet")
     assert (failed.exit_code, said(failed)) == (
         1,
         "error in seed raw_orders\n  --> dbt/seeds/raw_orders.csv\n"
         "  the catalog `default` does not allow this: 'CREATE_ENTITY' is not allowed for role "
-        "'etl' on content 'finance.raw_orders': grant the right to whom `credentials` of "
+        "'etl' on content 'finance.raw_orders'; grant the right to whom `credentials` of "
         "`catalogs.default` names",
     )
 
 
-def test_a_wrong_secret_is_refused_in_one_message(
-    lake: tuple[str, str, seaweedfs.Server], product: Path
-) -> None:
+def test_a_wrong_secret_is_refused_in_one_message(lake: Lake, product: Path) -> None:
     write_product(product, entry(lake, "sales", "wrong/secret"))
     failed = run_floe("run", "--quiet")
     assert (failed.exit_code, said(failed)) == (
         1,
-        "error: the catalog `default` refuses the credentials: invalid_client: Who is it?: check "
+        "error: the catalog `default` refuses the credentials: invalid_client: Who is it?; check "
         "the secrets that `credentials` of `catalogs.default` names",
     )
 
 
-def test_a_scope_for_every_role_is_warned_of(
-    lake: tuple[str, str, seaweedfs.Server], product: Path
-) -> None:
+def test_a_scope_for_every_role_is_warned_of(lake: Lake, product: Path) -> None:
     write_product(product, entry(lake, "sales", scope="PRINCIPAL_ROLE:ALL"))
     done = run_floe("run", "--select", "raw_orders")
     assert done.exit_code == 0, done.stderr

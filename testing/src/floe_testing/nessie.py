@@ -16,20 +16,21 @@ from typing import Any
 import pytest
 
 from floe_testing import maven
+from floe_testing.aws import ACCESS_KEY, SECRET_KEY, Aws
 from floe_testing.ports import free_ports
-from floe_testing.seaweedfs import ADMIN
-from floe_testing.seaweedfs import Server as SeaweedFS
 from floe_testing.servers import ended, wait_until_open
 
 _JAR = "org.projectnessie.nessie:nessie-quarkus:0.99.0:jar:runner"
 
 
 @contextmanager
-def server(weed: SeaweedFS, issuer: str, rules: Mapping[str, str]) -> Iterator[str]:
+def server(aws: Aws, issuer: str, rules: Mapping[str, str]) -> Iterator[str]:
     """Start a server whose warehouse `lake` is in a bucket; gives the URL of its REST interface.
 
+    It vends keys of a role to whoever wants them.
+
     Args:
-        weed: Has the bucket.
+        aws: Has the bucket `lake`, and gives the keys.
         issuer: URL of the OpenID provider whose tokens it takes.
         rules: What is allowed, in Nessie's expressions, by names of one's own.
     """
@@ -41,13 +42,16 @@ def server(weed: SeaweedFS, issuer: str, rules: Mapping[str, str]) -> Iterator[s
         "quarkus.management.host": "127.0.0.1",
         "quarkus.management.port": management,
         "nessie.catalog.default-warehouse": "lake",
-        "nessie.catalog.warehouses.lake.location": f"s3://{weed.bucket}/nessie/",
-        f"{s3}.endpoint": weed.s3,
+        "nessie.catalog.warehouses.lake.location": "s3://lake/nessie/",
+        f"{s3}.endpoint": aws.url,
         f"{s3}.path-style-access": "true",
-        f"{s3}.region": "eu-central-1",
+        f"{s3}.region": aws.region,
         f"{s3}.access-key": "urn:nessie-secret:quarkus:keys.s3",
-        "keys.s3.name": ADMIN.key,
-        "keys.s3.secret": ADMIN.secret,
+        "keys.s3.name": ACCESS_KEY,
+        "keys.s3.secret": SECRET_KEY,
+        f"{s3}.sts-endpoint": aws.url,
+        f"{s3}.client-iam.enabled": "true",
+        f"{s3}.client-iam.assume-role": "arn:aws:iam::123456789012:role/Lake",
         "nessie.server.authentication.enabled": "true",
         "quarkus.oidc.auth-server-url": issuer,
         "quarkus.oidc.client-id": "nessie",

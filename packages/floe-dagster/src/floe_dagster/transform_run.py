@@ -167,7 +167,7 @@ class TransformRun:
             return {"message": "it was interrupted"}
         text = str(problem).strip()
         if isinstance(problem, FloeError):
-            text = ": ".join(filter(None, (text, problem.help)))
+            text = "; ".join(filter(None, (text, problem.help)))
         else:
             text = f"{type(problem).__name__}: {text}".removesuffix(": ")
         failure: dict[str, Any] = {"message": self._masked(text)}
