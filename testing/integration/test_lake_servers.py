@@ -71,7 +71,7 @@ def weed() -> Iterator[seaweedfs.Server]:
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def aws() -> Iterator[str]:
     with moto_server() as server:
         client = server.client("s3")
@@ -306,7 +306,6 @@ def test_what_s3_refuses_is_one_message(
     """The catalog has another name than `default`, which the messages use."""
     catalog = glue(aws, keys("admin"))
     entry = platform(catalog, {**bucket(aws, None), **storage})
-    entry["compute"]["default"]["properties"]["schema"] = "refused"  # where nothing is yet
     folder = write_product(tmp_path, {**entry, "catalogs": {"aws": catalog}})
     with (folder / "floe.yaml").open("a") as file:
         file.write("profiles: {catalog: aws}\n")
