@@ -229,6 +229,11 @@ class Attachment:
         """Ask every catalog how many namespaces it has, by the catalog's key."""
         return {key: len(self.catalog(key).list_namespaces()) for key in self._attached.catalogs}
 
+    @property
+    def databases(self) -> list[str]:
+        """DuckDB's databases that show what is in the catalogs."""
+        return [self._attached.database, *self._further]
+
     def name(self, parts: Chain) -> Name | None:
         """What a chain of names in SQL would be, were it a relation."""
         main = self._attached.database
@@ -238,7 +243,7 @@ class Attachment:
             case (schema, table):
                 return Name(main, schema, table)
             case (database, schema, table):
-                known = {main.lower(), *(key.lower() for key in self._further)}
+                known = {key.lower() for key in self.databases}
                 return Name(database, schema, table) if database.lower() in known else None
             case _:
                 return None

@@ -120,11 +120,13 @@ class Writer(Reader):
                 self.attachment.drop(name)
 
     def _tables(self) -> list[Name]:
+        """What was created, but for what is in databases that the block has attached."""
         found = self._connection.execute(
             "SELECT database_name, schema_name, table_name FROM duckdb_tables() "
             "WHERE NOT internal AND NOT temporary ORDER BY ALL"
         ).fetchall()
-        return [Name(*row) for row in found]
+        own = {database.lower() for database in self.attachment.databases}
+        return [Name(*row) for row in found if row[0].lower() in own]
 
     def _publish(self, name: Name) -> None:
         place = self.attachment.found(name)
