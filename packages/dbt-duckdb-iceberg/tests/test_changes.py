@@ -66,6 +66,18 @@ def test_rows_that_sql_changed_are_there_without_the_file_of_duckdb(items: Proje
     ]
 
 
+def test_an_insert_reads_its_own_table_by_a_view(project: Project) -> None:
+    project.write(
+        {
+            "items": "select range as id, 'x' as name from range(3)",
+            "seen": "{{ config(materialized='view') }} select * from {{ ref('items') }}",
+        }
+    )
+    project.dbt("run")
+    operation(project, "insert into shop.items (id) select max(id) + 1 from shop.seen")
+    assert project.rows("items", "id") == [(0,), (1,), (2,), (3,)]
+
+
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [

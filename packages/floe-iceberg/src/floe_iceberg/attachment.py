@@ -706,7 +706,8 @@ class Attachment:
 
         The statement runs on a copy of the table, which takes its name within a transaction of
         DuckDB; what is in it afterwards becomes the table in one commit, and the copy is rolled
-        back. It costs as much as the table is large, but for an INSERT, which is appended.
+        back. It costs as much as the table is large, but for an INSERT, which is appended: it goes
+        to an empty table, and reads the table as it is, by whatever views.
 
         Raises:
             IcebergError: if the statement is none that can be run like this.
@@ -727,7 +728,8 @@ class Attachment:
                 "change its columns in the model (on_schema_change, or --full-refresh)",
             )
         only_adds = change.verb in {"insert", "copy"} and change.mentions(name.identifier) == 1
-        is_copied = not only_adds and change.verb != "truncate"
+        copy = f"temp.main.{identifier(f'{name.identifier}__dbt_added')}" if only_adds else name.sql
+        statement = change.aimed_at(copy) if only_adds else change.sql
         catalog = self.catalog(place.catalog)
         count = 0
 
@@ -735,12 +737,14 @@ class Attachment:
             nonlocal count
             _roll_back(cursor)
             cursor.execute("BEGIN")
-            cursor.execute(f"DROP VIEW IF EXISTS {name.sql}")
-            limit = "" if is_copied else " LIMIT 0"
-            cursor.execute(f"CREATE TABLE {name.sql} AS {self._scan(table)}{limit}")
-            found = cursor.execute(change.sql, bindings).fetchall()
+            if not only_adds:
+                cursor.execute(f"DROP VIEW IF EXISTS {name.sql}")
+            limit = " LIMIT 0" if only_adds or change.verb == "truncate" else ""
+            kind = "TEMP TABLE" if only_adds else "TABLE"
+            cursor.execute(f"CREATE {kind} {copy} AS {self._scan(table)}{limit}")
+            found = cursor.execute(statement, bindings).fetchall()
             count = found[0][0] if len(found) == 1 and isinstance(found[0][0], int) else len(found)
-            return Rows(added=f"SELECT * FROM {name.sql}", replaces_all=not only_adds)
+            return Rows(added=f"SELECT * FROM {copy}", replaces_all=not only_adds)
 
         with self.writing(place):
             try:

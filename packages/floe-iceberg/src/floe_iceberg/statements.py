@@ -134,12 +134,18 @@ class Change:
             `drop table`, `drop view`, `drop schema`; `select` for every other statement.
         target: The table or schema; None where there is none.
         is_cascading: Whether what depends on it is dropped too.
+        span: Where the target stands in the statement, in bytes of UTF-8.
     """
 
     sql: str
     verb: str
     target: Chain | None
     is_cascading: bool = False
+    span: tuple[int, int] = (0, 0)
+
+    def aimed_at(self, table: str) -> str:
+        """The statement with another table, in SQL, as its target; what it reads stays."""
+        return _with_target(self.sql, self.span, table)
 
     def mentions(self, name: str) -> int:
         """How often a name is in the statement."""
@@ -176,7 +182,18 @@ def _change(sql: str) -> Change:
     target = next(_chains(rest), None) if rest and rest[0].kind in _NAMES else None
     if verb in {"select", "explain"} or (verb == "copy" and not _copies_from(rest)):
         return Change(sql, "select", None)
-    return Change(sql, verb, target, is_cascading=any(word.word == "cascade" for word in rest))
+    is_cascading = any(word.word == "cascade" for word in rest)
+    return Change(sql, verb, target, is_cascading, _span(rest, target))
+
+
+def _span(words: list[Token], target: Chain | None) -> tuple[int, int]:
+    """Where a chain of names stands that begins with the first word."""
+    return (words[0].start, words[2 * len(target) - 2].end) if target else (0, 0)
+
+
+def _with_target(sql: str, span: tuple[int, int], table: str) -> str:
+    raw = sql.encode()
+    return b"".join([raw[: span[0]], table.encode(), raw[span[1] :]]).decode()
 
 
 def _verb(words: list[Token]) -> int | None:
