@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pyiceberg.catalog import Catalog
 from floe_iceberg import replace
 from floe_iceberg.attachment import Attached
 from floe_iceberg.connection import MEMORY, Writer, writing
+from floe_iceberg.errors import IcebergError
 
 Read = Callable[..., list[tuple[Any, ...]]]
 ORDERS = ("shop", "orders")
@@ -54,4 +56,63 @@ def test_tables_of_a_database_that_the_block_attaches_are_not_published(
 
     write(block)
     assert catalog.list_tables("shop") == [("shop", "kept"), ORDERS]
+    assert read(ORDERS) == [(1, "a")]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE OR REPLACE TABLE orders AS SELECT id + 10 AS id FROM orders",
+        'create or replace table "shop"."Orders" as select id + 10 as id from shop.orders',
+        "CREATE OR REPLACE TABLE orders AS SELECT id + 10 AS id FROM orders; "
+        "INSERT INTO orders SELECT id + 1 FROM orders; DELETE FROM orders WHERE id = 12",
+    ],
+)
+def test_a_table_is_replaced_by_a_query_that_reads_it(
+    write: Callable[..., None], read: Read, sql: str
+) -> None:
+    write(lambda writer: writer.execute(sql))
+    assert read(ORDERS) == [(11,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE OR REPLACE TABLE orders AS SELECT no_column FROM orders",
+        "CREATE OR REPLACE TABLE orders AS SELECT 1 AS id FROM no_table",
+        "INSERT INTO orders SELECT 1",
+    ],
+)
+def test_a_table_stays_when_a_statement_fails_that_the_block_expects_to(
+    catalog: Catalog, write: Callable[..., None], read: Read, sql: str
+) -> None:
+    def block(writer: Writer) -> None:
+        with pytest.raises(duckdb.Error):
+            writer.execute(sql)
+
+    write(block)
+    assert catalog.list_tables("shop") == [ORDERS]
+    assert read(ORDERS) == [(1, "a")]
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda writer: writer.begin(),
+        lambda writer: writer.execute("START TRANSACTION"),
+        lambda writer: writer.execute("SELECT 1; BEGIN"),
+        lambda writer: writer.sql("begin"),
+        lambda writer: writer.query("begin"),
+    ],
+)
+def test_a_table_stays_though_the_block_would_roll_back(
+    write: Callable[..., None], read: Read, begin: Callable[[Writer], object]
+) -> None:
+    def block(writer: Writer) -> None:
+        with suppress(IcebergError):
+            begin(writer)
+            writer.execute("DELETE FROM orders")
+            writer.execute("ROLLBACK")
+
+    write(block)
     assert read(ORDERS) == [(1, "a")]

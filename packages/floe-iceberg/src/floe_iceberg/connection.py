@@ -9,10 +9,11 @@ from typing import Any
 import duckdb
 
 from floe_iceberg.attachment import Attached, Attachment, Name
+from floe_iceberg.errors import IcebergError
 from floe_iceberg.rewriting import Rows
 from floe_iceberg.shape import describe
 from floe_iceberg.sql import identifier
-from floe_iceberg.statements import Chain, changes, created_table
+from floe_iceberg.statements import Chain, Creation, changes, created_table
 from floe_iceberg.table import replace, rewrite
 
 MEMORY = "memory"
@@ -79,31 +80,66 @@ class Writer(Reader):
         """Run SQL; tables that it changes become tables of DuckDB until `publish`.
 
         Raises:
+            IcebergError: if it begins or ends a transaction.
             duckdb.Error: if it fails.
         """
+        _refuse_transactions(query)
         with self.attachment.explained():
             self.attachment.prepare(query)
             created = created_table(query)
-            if created is not None:
-                self._take(created.target, with_rows=not created.is_replaced)
+            if created is not None and created.is_replaced and len(_statements(query)) == 1:
+                name = self._iceberg(created.target)
+                if name is not None:
+                    return self._make_anew(name, created, parameters)
+            elif created is not None:
+                self._take(created.target)
             for change in changes(query) or ():
                 if change.target is not None and change.verb != "select":
-                    self._take(change.target, with_rows=True, is_dropped=change.verb == "drop")
+                    self._take(change.target)
         return super().execute(query, parameters)
 
-    def _take(self, chain: Chain, *, with_rows: bool, is_dropped: bool = False) -> None:
-        """Let DuckDB have an Iceberg table of its own, with the rows that are there now."""
+    def sql(self, query: str, **options: Any) -> duckdb.DuckDBPyRelation | None:
+        """Make a relation of a query; see DuckDB's `sql`."""
+        _refuse_transactions(query)
+        return super().sql(query, **options)
+
+    query = sql
+
+    def begin(self) -> None:
+        """Refuse to begin a transaction."""
+        _refuse_transactions("BEGIN")
+
+    def _iceberg(self, chain: Chain) -> Name | None:
+        """The Iceberg table that a chain of names is; None where it is none, or DuckDB's now."""
         name = self.attachment.name(chain)
-        if name is None or name.key in self._changed:
+        if name is None or name.key in self._changed or self.attachment.found(name) is None:
+            return None
+        return name
+
+    def _take(self, chain: Chain) -> None:
+        """Let DuckDB have an Iceberg table of its own, with the rows that are there now."""
+        name = self._iceberg(chain)
+        if name is None:
             return
-        place = self.attachment.found(name)
-        if place is None:
-            return
-        self._changed[name.key] = name
-        rows = self.attachment.rows(place)
+        rows = self.attachment.rows(self.attachment.existing(name))
+        self._connection.execute(f"CREATE TABLE {_new(name).sql} AS {rows}")
+        self._put(name)
+
+    def _make_anew(
+        self, name: Name, created: Creation, parameters: object
+    ) -> duckdb.DuckDBPyConnection:
+        """Let DuckDB have a table in place of an Iceberg table, which the query may read."""
+        super().execute(created.aimed_at(_new(name).sql), parameters)
+        return self._put(name)
+
+    def _put(self, name: Name) -> duckdb.DuckDBPyConnection:
+        """Let a new table have the name of an Iceberg table; one that is missing was dropped."""
         self.attachment.give_up(name)
-        if with_rows or is_dropped:
-            self._connection.execute(f"CREATE TABLE {name.sql} AS {rows}")
+        renamed = self._connection.execute(
+            f"ALTER TABLE {_new(name).sql} RENAME TO {identifier(name.identifier)}"
+        )
+        self._changed[name.key] = name
+        return renamed
 
     def publish(self) -> None:
         """Commit each table that was created, changed or dropped.
@@ -143,12 +179,31 @@ class Writer(Reader):
         rewrite(catalog, place.identifier, self._connection, lambda _: rows)
 
 
+def _new(name: Name) -> Name:
+    return Name(name.database, name.schema, f"{name.identifier}__floe_new")
+
+
+def _statements(query: str) -> list[duckdb.Statement]:
+    with suppress(duckdb.Error):  # which running it says better
+        return duckdb.extract_statements(query)
+    return []
+
+
+def _refuse_transactions(query: str) -> None:
+    """A rollback would take away the copy of a table, as if the table had been dropped."""
+    kinds = {statement.type for statement in _statements(query)}
+    if duckdb.StatementType.TRANSACTION in kinds:
+        raise IcebergError(
+            "transactions of DuckDB do not reach Iceberg tables: what is written here is committed "
+            "when the block ends without an error, and dropped otherwise",
+            "leave BEGIN, COMMIT and ROLLBACK out",
+        )
+
+
 @contextmanager
 def writing(connection: duckdb.DuckDBPyConnection, attached: Attached) -> Iterator[Writer]:
     """A connection whose tables are committed when the block ends, and dropped when it fails."""
     writer = Writer(connection, attached)
     yield writer
-    with suppress(duckdb.TransactionException):  # the block ended its transaction, or had none
-        connection.execute("COMMIT")
     with writer.attachment.explained():
         writer.publish()

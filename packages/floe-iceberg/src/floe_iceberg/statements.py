@@ -222,10 +222,18 @@ class Creation:
     Attributes:
         target: The table.
         is_replaced: Whether it takes the place of a table of the name.
+        sql: The SQL that it is the first statement of.
+        span: Where the target stands in it, in bytes of UTF-8.
     """
 
     target: Chain
     is_replaced: bool
+    sql: str
+    span: tuple[int, int]
+
+    def aimed_at(self, table: str) -> str:
+        """The SQL with another table, in SQL, as its target; what it reads stays."""
+        return _with_target(self.sql, self.span, table)
 
 
 def created_table(sql: str) -> Creation | None:
@@ -242,4 +250,6 @@ def created_table(sql: str) -> Creation | None:
     while rest and rest[0].word in {"if", "not", "exists"}:
         rest = rest[1:]
     target = next(_chains(rest), None)
-    return Creation(target, is_replaced) if target is not None else None
+    if target is None:
+        return None
+    return Creation(target, is_replaced, sql, _span(rest, target))
