@@ -39,7 +39,7 @@ from floe_iceberg.shape import Identifier, Layout
 from floe_iceberg.snapshots import snapshot_at
 from floe_iceberg.sql import identifier, literal
 from floe_iceberg.statements import Chain, Change, candidates, with_database
-from floe_iceberg.table import load, replace, rewrite
+from floe_iceberg.table import create, load, rewrite
 
 OWN = "default"
 """Key of the catalog that tables go to unless something else is said."""
@@ -585,10 +585,9 @@ class Attachment:
         cursor = self._new_cursor()
         try:
             if load(catalog, table) is None:
-                replace(catalog, table, cursor, added, Layout(comment="Views of dbt, as SQL"))
-            else:
-                plan = Rows(matched=f"lower(t.name) IN ({names})", added=added)
-                rewrite(catalog, table, cursor, lambda _: plan)
+                _create_views(catalog, table)
+            plan = Rows(matched=f"lower(t.name) IN ({names})", added=added)
+            rewrite(catalog, table, cursor, lambda _: plan)
         finally:
             cursor.close()
         self._namespaces.pop(key[0], None)
@@ -753,6 +752,16 @@ class Attachment:
                 _roll_back(cursor)
             self.written(name, place, done.table)
         return count
+
+
+def _create_views(catalog: Catalog, table: Identifier) -> None:
+    """Create the table of a namespace's views, unless somebody else has just done so."""
+    columns = dict.fromkeys(("name", "sql", "docs"), "VARCHAR")
+    try:
+        create(catalog, table, columns, Layout(comment="Views of dbt, as SQL"))
+    except IcebergError:
+        if load(catalog, table) is None:
+            raise
 
 
 def _comments(name: Name, docs: str) -> Iterator[str]:

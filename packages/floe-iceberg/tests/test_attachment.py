@@ -1,0 +1,56 @@
+"""Iceberg tables and stored views, as DuckDB databases show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from pyiceberg.catalog import Catalog
+
+from floe_iceberg import attachment as module
+from floe_iceberg.attachment import Attached, Attachment, Name
+
+
+def named(identifier: str) -> Name:
+    return Name("memory", "shop", identifier)
+
+
+@pytest.fixture
+def attach(catalog: Catalog, tmp_path: Path) -> Iterator[Callable[[], Attachment]]:
+    """Attaches the catalog to one more database, as another process does."""
+    opened = []
+    properties = {
+        "type": "sql",
+        "name": "lake",
+        "uri": f"sqlite:///{tmp_path}/catalog.db",
+        "warehouse": tmp_path.as_uri(),
+    }
+
+    def attach() -> Attachment:
+        opened.append(duckdb.connect())
+        return Attachment(Attached({"default": properties}, "memory"), opened[-1].cursor)
+
+    yield attach
+    for connection in opened:
+        connection.close()
+
+
+def test_two_processes_keep_the_first_views_of_a_namespace(
+    attach: Callable[[], Attachment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = attach(), attach()
+    one.keep_view(named("a"), "select 1")
+    other.keep_view(named("b"), "select 2")
+    load, faster = module.load, [other]
+
+    def load_and_lose_the_race(*arguments: object) -> object:
+        found = load(*arguments)  # type: ignore[arg-type]
+        if faster:
+            faster.pop().save_views()
+        return found
+
+    monkeypatch.setattr(module, "load", load_and_lose_the_race)
+    one.save_views()
+    assert attach().relations("memory", "shop") == ([], [named("a"), named("b")])
