@@ -10,6 +10,7 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from floe_iceberg import attachment as module
+from floe_iceberg import replace
 from floe_iceberg.attachment import Attached, Attachment, Name
 
 
@@ -54,3 +55,15 @@ def test_two_processes_keep_the_first_views_of_a_namespace(
     monkeypatch.setattr(module, "load", load_and_lose_the_race)
     one.save_views()
     assert attach().relations("memory", "shop") == ([], [named("a"), named("b")])
+
+
+def test_files_that_another_table_may_need_stay_when_a_table_is_dropped(
+    catalog: Catalog, connection: duckdb.DuckDBPyConnection, attach: Callable[[], Attachment]
+) -> None:
+    catalog.create_namespace("shop")
+    orders = replace(catalog, ("shop", "orders"), connection, "SELECT 1 AS id").table
+    shared = catalog.register_table(("shop", "shared"), orders.metadata_location)
+    shared.transaction().set_properties({"gc.enabled": "false"}).commit_transaction()
+    attach().drop(named("shared"))
+    assert catalog.list_tables("shop") == [("shop", "orders")]
+    assert catalog.load_table(("shop", "orders")).scan().to_arrow().to_pylist() == [{"id": 1}]

@@ -31,6 +31,7 @@ from pyiceberg.table import Table
 
 from floe_core.diagnostics import near_miss
 from floe_iceberg.catalog import explained, open_catalog
+from floe_iceberg.commit import may_remove_files
 from floe_iceberg.engine import configure, load_iceberg
 from floe_iceberg.errors import IcebergError
 from floe_iceberg.rewriting import Rows
@@ -671,7 +672,7 @@ class Attachment:
             self._restored.add(name.key)
 
     def drop(self, name: Name) -> None:
-        """Drop a table, its files too."""
+        """Drop a table, its files too unless its property `gc.enabled` is false."""
         place = self.found(name)
         if place is not None:
             with self.writing(place):
@@ -680,12 +681,15 @@ class Attachment:
 
     def _purge(self, place: Place) -> None:
         catalog = self.catalog(place.catalog)
-        try:
-            catalog.purge_table(place.identifier)
-        except NotImplementedError:
-            catalog.drop_table(place.identifier)
-        except NoSuchTableError:
-            pass
+        table = load(catalog, place.identifier)
+        if table is not None:
+            drop = catalog.purge_table if may_remove_files(table.metadata) else catalog.drop_table
+            try:
+                drop(place.identifier)
+            except NotImplementedError:
+                catalog.drop_table(place.identifier)
+            except NoSuchTableError:
+                pass
         self._gone(place)
 
     def _gone(self, place: Place) -> None:
