@@ -30,6 +30,7 @@ from floe_iceberg import (
     Layout,
     Rows,
     append,
+    commit,
     files_of,
     parse_partition_by,
     replace,
@@ -42,7 +43,9 @@ from floe_iceberg.maintenance import (
     Report,
     compact,
     expire_snapshots,
+    expiry,
     remove_orphan_files,
+    set_retention,
 )
 
 ORDERS = ("sales", "orders")
@@ -138,6 +141,37 @@ def test_expiry_keeps_what_branches_and_tags_point_to(catalog: Catalog, orders: 
     assert arrow_rows(table, first) == Counter([(0,)])
     assert arrow_rows(table, second) == Counter([(0,), (1,)])
     assert set(table.metadata.refs) == {"main", "v1", "dev"}
+
+
+@pytest.mark.parametrize("is_asked_for", [True, False])
+def test_a_snapshot_stays_that_is_tagged_while_it_is_to_leave(
+    catalog: Catalog,
+    connection: duckdb.DuckDBPyConnection,
+    orders: Table,
+    monkeypatch: pytest.MonkeyPatch,
+    is_asked_for: bool,
+) -> None:
+    first = orders.snapshots()[0].snapshot_id
+    places: list[tuple[Any, str]] = [(expiry, "unreferenced"), (commit, "expired")]
+    module, name = places[0 if is_asked_for else 1]
+    plan, tags = getattr(module, name), ["v1"]
+
+    def plan_and_tag(*arguments: Any) -> Any:
+        found = plan(*arguments)
+        if tags:
+            table = catalog.load_table(ORDERS)
+            table.manage_snapshots().create_tag(first, tags.pop()).commit()
+        return found
+
+    monkeypatch.setattr(module, name, plan_and_tag)
+    if is_asked_for:
+        expire_snapshots(catalog, ORDERS, older_than=NOTHING, keep_last=1)
+    else:
+        set_retention(catalog, ORDERS, older_than=NOTHING, keep_last=1)
+        append(catalog, ORDERS, connection, "SELECT 9 AS id")
+    table = catalog.load_table(ORDERS)
+    assert "v1" in table.metadata.refs
+    assert arrow_rows(table, first) == Counter([(0,)])
 
 
 @pytest.mark.parametrize(

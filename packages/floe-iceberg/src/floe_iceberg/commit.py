@@ -34,7 +34,7 @@ from pyiceberg.typedef import EMPTY_DICT
 from floe_iceberg.errors import IcebergError
 
 if TYPE_CHECKING:
-    from pyiceberg.table import Transaction
+    from pyiceberg.table import Table, Transaction
     from pyiceberg.table.metadata import TableMetadata
 
 _MERGE_MANIFESTS = "commit.manifest.min-count-to-merge"
@@ -332,10 +332,21 @@ def may_remove_files(metadata: TableMetadata) -> bool:
     return metadata.properties.get("gc.enabled", "true").lower() != "false"
 
 
+def have_refs_moved(table: Table) -> bool:
+    """Whether somebody has made, moved or dropped a branch or tag since a table was loaded.
+
+    A new one may point to a snapshot that is to leave, and no requirement of a commit says that
+    there is none: catalogs then let the branch or tag go too.
+    """
+    return table.catalog.load_table(table.name()).metadata.refs != table.metadata.refs
+
+
 def stage_expiry(transaction: Transaction) -> frozenset[int]:
     """Let old snapshots leave with a transaction; gives their ids."""
     metadata = transaction.table_metadata
     gone = expired(metadata) if may_remove_files(metadata) else frozenset()
+    if gone and have_refs_moved(transaction._table):
+        return frozenset()  # the next commit lets them leave
     if gone:
         transaction._stage((RemoveSnapshotsUpdate(snapshot_ids=sorted(gone)),))
     return gone

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import (
     AssertRefSnapshotId,
@@ -14,7 +15,7 @@ from pyiceberg.table.update import (
     RemoveSnapshotsUpdate,
 )
 
-from floe_iceberg.commit import KEEP_LAST, MAX_AGE, Retention, kept
+from floe_iceberg.commit import KEEP_LAST, MAX_AGE, Retention, have_refs_moved, kept
 from floe_iceberg.maintenance.guards import readable, refuse_shared_files, shown
 from floe_iceberg.maintenance.report import Kept, Leaving, Report
 from floe_iceberg.shape import Identifier
@@ -151,6 +152,8 @@ def _commit_expiry(table: Table, plan: Report) -> None:
         AssertRefSnapshotId(ref=name, snapshot_id=ref.snapshot_id)
         for name, ref in metadata.refs.items()
     ]
+    if have_refs_moved(table):
+        raise CommitFailedException("somebody has made a branch or tag meanwhile")
     transaction = table.transaction()
     transaction._stage(tuple(updates), tuple(unmoved))
     transaction.commit_transaction()
