@@ -20,6 +20,9 @@ from floe_core.secrets import variable_name
 OWN = "default"
 """Key of the catalog that a product's tables go to unless a layer says otherwise."""
 
+_TAKEN = {OWN, "engine", "memory", "system", "temp"}
+"""Keys that a layer's catalog cannot have: the product's own, and databases of DuckDB."""
+
 _TABLES = {"model", "seed", "snapshot"}
 
 
@@ -63,7 +66,8 @@ class Lake:
     Attributes:
         environment: Name of the environment.
         catalogs: The catalogs by key. `default` is the product's own; where a layer combines
-            catalog and storage otherwise, the key is the layer's name.
+            catalog and storage otherwise, the key is the layer's name, or `layer NAME`
+            where that is taken.
         layers: The layers, by name.
         keys: Key of the catalog of each layer, by the layer's name.
         tables: Layer of each table that one places, by the table's name in dbt,
@@ -162,7 +166,8 @@ def lake_of(
     keys = {}
     for name, layer in layers.items():
         wanted = LakeCatalog(layer.catalog, entries[layer.catalog], storages.get(layer.storage))
-        keys[name] = next((key for key, known in catalogs.items() if known == wanted), name)
+        free = f"layer {name}" if name.lower() in _TAKEN else name  # no name has a space
+        keys[name] = next((key for key, known in catalogs.items() if known == wanted), free)
         catalogs[keys[name]] = wanted
     return Lake(environment, catalogs, layers, keys)
 
