@@ -67,3 +67,21 @@ def test_files_that_another_table_may_need_stay_when_a_table_is_dropped(
     attach().drop(named("shared"))
     assert catalog.list_tables("shop") == [("shop", "orders")]
     assert catalog.load_table(("shop", "orders")).scan().to_arrow().to_pylist() == [{"id": 1}]
+
+
+@pytest.mark.parametrize("name", ["orders", "Orders"])
+def test_the_table_is_meant_that_is_spelled_alike(
+    catalog: Catalog,
+    connection: duckdb.DuckDBPyConnection,
+    attach: Callable[[], Attachment],
+    name: str,
+) -> None:
+    catalog.create_namespace("shop")
+    for spelled in ("orders", "Orders", "Other"):
+        replace(catalog, ("shop", spelled), connection, "SELECT 1 AS id")
+    lake = attach()
+    assert lake.existing(named(name)).identifier == ("shop", name)
+    assert lake.existing(named("OTHER")).identifier == ("shop", "Other")
+    lake.drop(named(name))
+    assert ("shop", name) not in catalog.list_tables("shop")
+    assert len(catalog.list_tables("shop")) == 2

@@ -272,7 +272,8 @@ class Attachment:
     def found(self, name: Name) -> Place | None:
         """Where the table of a name is; None where there is none."""
         place = self.place(name)
-        actual = self._listing(place.key).get(place.identifier[-1].lower())
+        listing = self._listing(place.key)
+        actual = listing.get(_spelling(listing, place.identifier[-1]))
         if actual is None or actual == VIEWS:
             return None
         return Place(place.catalog, (*place.identifier[:-1], actual))
@@ -297,7 +298,10 @@ class Attachment:
         return self._shown.get(name.key)
 
     def _listing(self, key: Key) -> dict[str, str]:
-        """The tables of a namespace, by their names in lower case."""
+        """The tables of a namespace, by their names in lower case.
+
+        Of those that differ in case alone, all but one are listed by their own spelling.
+        """
         catalog, namespace = key
         with self._lock:
             if key not in self._listings:
@@ -306,7 +310,10 @@ class Attachment:
                     listed = self.catalog(catalog).list_tables(namespace) if is_there else []
                 except NoSuchNamespaceError:
                     listed = []
-                self._listings[key] = {name[-1].lower(): name[-1] for name in listed}
+                listing: dict[str, str] = {}
+                for name in sorted(listed, key=lambda name: name[-1] != name[-1].lower()):
+                    _note(listing, name[-1])
+                self._listings[key] = listing
             return self._listings[key]
 
     def _has_namespace(self, catalog: str, namespace: Identifier) -> bool:
@@ -652,7 +659,7 @@ class Attachment:
         with self._lock:
             self._namespaces.pop(place.catalog, None)
             if place.key in self._listings:
-                self._listings[place.key][place.identifier[-1].lower()] = place.identifier[-1]
+                _note(self._listings[place.key], place.identifier[-1])
             self.forget_view(name)
             self._restored.discard(name.key)
             self._show(name, table, replaces_table=True)
@@ -694,7 +701,8 @@ class Attachment:
 
     def _gone(self, place: Place) -> None:
         with self._lock:
-            self._listings.get(place.key, {}).pop(place.identifier[-1].lower(), None)
+            listing = self._listings.get(place.key, {})
+            listing.pop(_spelling(listing, place.identifier[-1]), None)
 
     def rename(self, name: Name, new: Name) -> None:
         """Rename a table; its files stay where they are."""
@@ -756,6 +764,16 @@ class Attachment:
                 _roll_back(cursor)
             self.written(name, place, done.table)
         return count
+
+
+def _spelling(listing: Mapping[str, str], table: str) -> str:
+    """What a listing has a table by, if it has it."""
+    return table if table in listing else table.lower()
+
+
+def _note(listing: dict[str, str], table: str) -> None:
+    if listing.get(_spelling(listing, table)) != table:
+        listing[table if table.lower() in listing else table.lower()] = table
 
 
 def _create_views(catalog: Catalog, table: Identifier) -> None:
