@@ -85,3 +85,16 @@ def test_the_table_is_meant_that_is_spelled_alike(
     lake.drop(named(name))
     assert ("shop", name) not in catalog.list_tables("shop")
     assert len(catalog.list_tables("shop")) == 2
+
+
+def test_tables_are_found_after_views_are_saved(
+    catalog: Catalog, connection: duckdb.DuckDBPyConnection, attach: Callable[[], Attachment]
+) -> None:
+    catalog.create_namespace("shop")
+    replace(catalog, ("shop", "orders"), connection, "SELECT 1 AS id")
+    lake = attach()
+    assert lake.stored_view(named("a")) is None
+    lake.keep_view(named("a"), "select 1")
+    assert not lake.prepare_again("select * from elsewhere.no_table")
+    lake.save_views()
+    assert lake.found(named("orders")) is not None

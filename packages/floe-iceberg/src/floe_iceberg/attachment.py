@@ -599,7 +599,8 @@ class Attachment:
         finally:
             cursor.close()
         self._namespaces.pop(key[0], None)
-        self._listings.setdefault(key, {})[VIEWS] = VIEWS
+        if key in self._listings:
+            self._listings[key][VIEWS] = VIEWS
         self._stored.pop(key, None)
 
     def relations(self, database: str, schema: str) -> tuple[list[Name], list[Name]]:
