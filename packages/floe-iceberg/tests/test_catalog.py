@@ -48,6 +48,14 @@ def catalog(tmp_path: Path) -> Catalog:
     return opened
 
 
+@pytest.mark.parametrize("name", ["shop #2", "shop?"])
+def test_a_folder_that_no_url_can_name_is_refused(tmp_path: Path, name: str) -> None:
+    properties = properties_of(tmp_path / name)
+    kind, message, _ = said(properties, lambda: open_catalog(properties))
+    assert (kind, name in message) == (CatalogSetupError, True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def said(
     properties: dict[str, str], act: Callable[[], object]
 ) -> tuple[type[FloeError], str, str | None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from floe_core.errors import FloeError
 from floe_core.layout import make_folder
-from floe_iceberg.errors import WriteError
+from floe_iceberg.errors import CatalogSetupError, WriteError
 from floe_iceberg.explanation import explain
 from floe_iceberg.profile import CLIENT_ID, CLIENT_SECRET
 
@@ -38,13 +38,16 @@ def open_catalog(properties: Mapping[str, str]) -> Catalog:
             for the role that requests to the catalog are signed as; they are called as Iceberg's
             Java library calls them, `jdbc.user`, `jdbc.password` and `client.assume-role.arn`.
             `oauth2-client-id` and `oauth2-client-secret` make up PyIceberg's `credential`.
+
+    Raises:
+        CatalogSetupError: if files would be somewhere else than the warehouse says.
     """
     from pyiceberg.catalog import load_catalog
 
     given: dict[str, Any] = dict(properties)
     name = given.pop("name", NAME)
     if str(given.get("warehouse", "")).startswith("file://"):
-        given["warehouse"] = "file://" + os.path.normpath(given["warehouse"][len("file://") :])
+        given["warehouse"] = _folder(given["warehouse"][len("file://") :])
     if CLIENT_SECRET in given:
         given["credential"] = f"{given.pop(CLIENT_ID)}:{given.pop(CLIENT_SECRET)}"
     if given.get("type") == "sql":
@@ -87,6 +90,18 @@ def explained(profile_name: str, properties: Mapping[str, str]) -> Iterator[None
         if told is None:
             raise
         raise told from None
+
+
+def _folder(path: str) -> str:
+    """The URL of a folder; PyIceberg reads it as one, up to the first `#` or `?`."""
+    path = os.path.normpath(path)
+    if "#" in path or "?" in path:
+        raise CatalogSetupError(
+            f"tables cannot be in {path}: a folder with # or ? in its name has no URL that "
+            "PyIceberg understands",
+            "rename the folder, or let `storage` name one elsewhere",
+        )
+    return f"file://{path}"
 
 
 def _database(given: dict[str, Any]) -> str:
