@@ -22,7 +22,7 @@ from pyiceberg.expressions import (
     NotEqualTo,
 )
 
-from floe_iceberg import append, files_of, replace, scan_sql
+from floe_iceberg import Layout, append, files_of, replace, scan_sql
 
 T = ("sales", "bounds")
 
@@ -153,3 +153,33 @@ def test_metrics_are_those_of_the_file(
     assert all(file.column_sizes[number] > 0 for number in ids.values())
     size = connection.execute(f"SELECT size FROM read_blob('{file.file_path[7:]}')").fetchone()
     assert size == (file.file_size_in_bytes,)
+
+
+def written_bytes(
+    catalog: Catalog, connection: duckdb.DuckDBPyConnection, properties: dict[str, str]
+) -> int:
+    query = "SELECT hash(range) % 1000 AS n, 'note ' || hash(range) % 500 AS note FROM range(20000)"
+    replace(catalog, T, connection, query, Layout(properties=properties))
+    [file] = files_of(catalog.load_table(T)).data
+    return file.file_size_in_bytes
+
+
+def test_the_level_of_zstd_is_a_property(
+    catalog: Catalog, connection: duckdb.DuckDBPyConnection
+) -> None:
+    level = "write.parquet.compression-level"
+    usual = written_bytes(catalog, connection, {})
+    assert written_bytes(catalog, connection, {level: "19"}) < usual
+    assert written_bytes(catalog, connection, {level: "1"}) == usual
+
+
+@pytest.mark.parametrize("codec", ["snappy", "gzip", "uncompressed"])
+def test_a_codec_without_levels_is_written_all_the_same(
+    catalog: Catalog, connection: duckdb.DuckDBPyConnection, codec: str
+) -> None:
+    properties = {
+        "write.parquet.compression-codec": codec,
+        "write.parquet.compression-level": "3",
+    }
+    usual = written_bytes(catalog, connection, {"write.parquet.compression-codec": codec})
+    assert written_bytes(catalog, connection, properties) == usual > 0

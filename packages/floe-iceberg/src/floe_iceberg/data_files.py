@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _TEXT_BOUND = 16  # characters, Iceberg's default `truncate(16)`
 _CODECS = {"zstd", "snappy", "gzip", "uncompressed", "brotli", "lz4"}
 _CODEC = "zstd"
+_LEVEL = 1  # of zstd: a sixth larger than its usual 3, and as fast to write as Snappy
 _FILE_BYTES = 512 * 1024 * 1024
 
 
@@ -46,18 +47,22 @@ class WriteOptions:
 
     Attributes:
         codec: Parquet's compression codec.
+        level: The codec's level; None for one that has none.
         file_bytes: Bytes after which a next file begins; DuckDB goes over it by a row group.
     """
 
     codec: str
+    level: int | None
     file_bytes: int
 
     @classmethod
     def of(cls, properties: Mapping[str, str]) -> WriteOptions:
         """Read them from a table's properties, in Iceberg's own names."""
         codec = properties.get("write.parquet.compression-codec", _CODEC).lower()
+        codec = codec if codec in _CODECS else _CODEC
+        level = int(properties.get("write.parquet.compression-level", _LEVEL))
         size = int(properties.get("write.target-file-size-bytes", _FILE_BYTES))
-        return cls(codec if codec in _CODECS else _CODEC, size)
+        return cls(codec, level if codec == "zstd" else None, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,8 @@ def write_data_files(
         f"COMPRESSION {options.codec}",
         f"FIELD_IDS {field_ids(schema.fields)}",
     ]
+    if options.level is not None:
+        settings.append(f"COMPRESSION_LEVEL {options.level}")
     target = folder.path
     if partition is not None:
         target = f"{folder.path}/{prefix}-{uuid4()}.parquet"
