@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 def test_every_row_is_measured(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     done = subprocess.run(
-        ["make", "bench", f"ARGS=--quick --sizes 20 --output json {figures}"],
+        ["make", "bench", f"ARGS=--quick --sizes 20 --rows 20000 --output json {figures}"],
         cwd=REPOSITORY,
         check=False,
         capture_output=True,

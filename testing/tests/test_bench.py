@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,17 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from click.testing import CliRunner
 
-from floe_bench import states
+from floe_bench import lake, states
 from floe_bench.__main__ import main
 from floe_bench.generator import generate
 from floe_bench.machine import Machine
 from floe_bench.measure import MeasureError, Measurement, measure
-from floe_bench.report import document, page, results, table
+from floe_bench.report import document, page, results, table, tables
 from floe_bench.rounds import Workplace, run_rounds
 from floe_bench.rows import Command, Row, rows
+from floe_iceberg import open_catalog, scan_sql
 from floe_testing.cli import run_floe
 
 MACHINE = Machine("A processor", 2, "Linux x86_64", 0.25, "3.12.1", {"floe-cli": "0.1.0"})
@@ -164,6 +167,66 @@ def test_cold_leaves_what_was_generated_at_first(tmp_path: Path) -> None:
     assert files(tmp_path / "product") == before
 
 
+# The lake
+
+
+def orders(folder: Path, name: str) -> str:
+    """What reads the Iceberg table that a program wrote."""
+    catalog = open_catalog({"type": "sql", "uri": f"sqlite:///{folder}/{name}/catalog.db"})
+    return f"({scan_sql(catalog.load_table(lake.ORDERS))})"
+
+
+@pytest.fixture(scope="module")
+def lake_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lake")
+    with contextlib.chdir(folder):
+        assert lake.make_input("2000") == "2000 orders"
+        assert lake.build() == "1 file of 0 MB"
+    return folder
+
+
+def test_all_write_the_same_rows(lake_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(lake_folder)
+    programs = (lake.write, lake.copy, lake.copy_like_floe, lake.write_with_pyiceberg)
+    assert {program() for program in programs} == {"1 file of 0 MB"}
+    tables = [
+        *(orders(lake_folder, name) for name in ("write", "pyiceberg")),
+        *(f"'{name}/orders.parquet'" for name in ("copy", "copy-like-floe")),
+    ]
+    found = [duckdb.execute(f"FROM {table} ORDER BY ALL").fetchall() for table in tables]
+    assert len(found[0]) == 2000
+    assert all(rows == found[0] for rows in found)
+    for program in (lake.read, lake.read_plain):
+        assert re.fullmatch(r"\d+ ms a query", program("2000"))
+
+
+@pytest.mark.parametrize("changes", ["clustered", "scattered"])
+def test_a_merge_changes_one_row_of_a_hundred(
+    lake_folder: Path, monkeypatch: pytest.MonkeyPatch, changes: str
+) -> None:
+    monkeypatch.chdir(lake_folder)
+    states.restore("merge", lake_folder)
+    assert lake.merge(changes) == "0 MB, 1 of 1 files touched"
+    changed = "SELECT order_id FROM {} WHERE status = 'changed' ORDER BY ALL"
+    found = duckdb.execute(changed.format(orders(lake_folder, "merge"))).fetchall()
+    numbers = range(1000, 1020) if changes == "clustered" else range(42, 2000, 100)
+    assert found == [(number,) for number in numbers]
+    states.restore("merge", lake_folder)
+    assert duckdb.execute(changed.format(orders(lake_folder, "merge"))).fetchall() == []
+
+
+def test_little_memory_and_many_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert lake.write_bounded("2000") == lake.copy_bounded("2000") == "1 file of 0 MB"
+    assert duckdb.execute(f"SELECT count(*) FROM {orders(tmp_path, 'bounded')}").fetchone() == (
+        2000,
+    )
+    for _ in range(2):
+        assert re.fullmatch(r"\d+ ms a commit, \d+ kB of metadata", lake.commit("commits", "3"))
+    found = duckdb.execute(f"SELECT count(*), max(turn) FROM {orders(tmp_path, 'commits')}")
+    assert found.fetchone() == (1000, 2)
+
+
 # Measuring
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass\n"
@@ -199,6 +262,11 @@ def test_memory_is_that_of_the_largest_process(tmp_path: Path) -> None:
     large = used("content = b'x' * 100_000_000", tmp_path).max_rss
     assert 100_000_000 < large < 150_000_000
     assert used("pass", tmp_path).max_rss < 50_000_000
+
+
+def test_the_last_line_is_kept(tmp_path: Path) -> None:
+    assert used("print('one'); print('two')", tmp_path).said == "two"
+    assert used("pass", tmp_path).said == ""
 
 
 def test_the_expected_exit_code_may_be_another(tmp_path: Path) -> None:
@@ -265,6 +333,15 @@ def test_commands_take_turns_after_a_warm_up(tmp_path: Path) -> None:
     ]
 
 
+def test_what_takes_long_is_measured_once(tmp_path: Path) -> None:
+    a, b = (python(f"'{name}'", prepare=noting(name)) for name in "ab")
+    long = python("'l'", prepare=noting("l"), is_once=True)
+    rows_of_both = [Row("one", a, b), Row("two", long, long)]
+    samples = run_rounds(rows_of_both, Workplace(tmp_path), 2, lambda _: None)
+    assert (tmp_path / "empty/order").read_text() == "ab" + "abl" + "ba"
+    assert {command: len(found) for command, found in samples.items()} == {a: 2, b: 2, long: 1}
+
+
 def test_the_developer_s_settings_are_not_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,6 +393,35 @@ def test_goals_have_a_column_once_there_are_any() -> None:
     assert [second[title.index(name)] for name in ("goal", "goal MB")] == ["", "<= 200"]
 
 
+def test_iceberg_has_a_table_of_its_own_with_clock_and_memory() -> None:
+    samples = {
+        A: [
+            Measurement(2.0, 3.0, 60_000_000, "1 file"),
+            Measurement(2.0, 3.0, 60_000_000, "2 files"),
+        ],
+        B: SAMPLES[B],
+    }
+    lake_row = Row("lake", A, B, goal=1.5, memory_ratio_goal=1.3, data_rows=20_000)
+    products, iceberg = tables(results((PLAIN[0], lake_row), samples))
+    assert products == table(results(PLAIN[:1], samples))
+    [title, _, cells] = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in iceberg.splitlines()
+    ]
+    found = dict(zip(title, cells, strict=True))
+    assert {name: found[name] for name in ("rows", "ratio", "clock", "goal")} == {
+        "rows": "20,000",
+        "ratio": "2.00",
+        "clock": "1.50",
+        "goal": "<= 1.5",
+    }
+    assert {name: found[name] for name in ("MB ratio", "goal ratio", "floe did")} == {
+        "MB ratio": "1.20",
+        "goal ratio": "<= 1.3",
+        "floe did": "2 files",
+    }
+    assert tables(results(PLAIN, SAMPLES))[1] == ""
+
+
 def test_programs_get_all_samples() -> None:
     found = document(results(PLAIN, SAMPLES), MACHINE, 2)
     assert found["machine"]["versions"] == {"floe-cli": "0.1.0"}
@@ -324,21 +430,27 @@ def test_programs_get_all_samples() -> None:
         "name": "second",
         "state": "cold",
         "models": 100,
+        "rows": None,
         "ratio": 13.0,
         "spread": [12.0, 14.0],
+        "clock_ratio": 1.0,
+        "memory_ratio": 1.0,
         "goal": None,
         "memory_goal": None,
+        "memory_ratio_goal": None,
         "floe": {
             "command": "python -c c",
             "cpu_seconds": [12.0, 14.0],
             "wall_seconds": [2.0, 2.0],
             "max_rss": [50_000_000, 50_000_000],
+            "said": "",
         },
         "peer": {
             "command": "python -c b",
             "cpu_seconds": [1.0, 1.0],
             "wall_seconds": [2.0, 2.0],
             "max_rss": [50_000_000, 50_000_000],
+            "said": "",
         },
     }
 
@@ -351,6 +463,16 @@ def test_the_page_names_machine_and_versions() -> None:
         "```text\nA processor, 2 cores, Linux x86_64, load 0.2 at the start\nPython 3.12.1\n"
         "floe-cli 0.1.0\n```"
     ) in text
+
+
+def test_a_table_without_new_rows_stays_on_the_page() -> None:
+    lake_row = (Row("lake", A, B, data_rows=20_000),)
+    before = page(results(PLAIN, SAMPLES), MACHINE, 7)
+    both = page(results(lake_row, SAMPLES), MACHINE, 3, before)
+    assert both.startswith(before)
+    assert table(results(lake_row, SAMPLES)) in both
+    assert "3 rounds" in both
+    assert page(results(PLAIN, SAMPLES), MACHINE, 7, both) == both
 
 
 # The program
@@ -372,13 +494,27 @@ def test_the_program_measures_and_writes(tmp_path: Path) -> None:
     assert text.read_text().startswith("# What floe costs\n")
 
 
+@pytest.mark.integration
+def test_the_rows_about_iceberg_are_measured(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    words = ["--only", "iceberg", "--rows", "20000", "--quick", "--output", "json", str(figures)]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    measured = json.loads(figures.read_text())["rows"]
+    assert [row["name"] for row in measured] == [row.name for row in rows() if row.data_rows]
+    assert [row["rows"] for row in measured] == [*([20_000] * 6), 50_000, 1000]
+    assert all(row[side]["said"] for row in measured for side in ("floe", "peer"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (
             ["--only", "versions"],
             "Error: There is no row `versions`: there are version, help, validate, compile-cold, "
-            "compile-unchanged, compile-touched, run-dbt, run-dagster, definitions.",
+            "compile-unchanged, compile-touched, run-dbt, run-dagster, definitions, iceberg-write, "
+            "iceberg-write-zstd, iceberg-write-pyiceberg, iceberg-merge-clustered, "
+            "iceberg-merge-scattered, iceberg-read, iceberg-write-bounded, iceberg-commits.",
         ),
         (
             ["--output", "json", "nowhere/figures.json"],

@@ -14,15 +14,17 @@ from floe_bench import report
 from floe_bench.machine import Machine
 from floe_bench.measure import MeasureError
 from floe_bench.rounds import Workplace, check_programs, run_rounds
-from floe_bench.rows import SIZES, Row, rows
+from floe_bench.rows import DATA_ROWS, SIZES, Row, rows
 
 _QUICK_SIZES = (100,)
+_QUICK_DATA_ROWS = 200_000
 _ROUNDS = 5
 
 EPILOG = """\b
 Examples:
   make bench
   make bench ARGS="--only compile --sizes 100,1000"
+  make bench ARGS="--only iceberg"
   make bench ARGS="--quick"
   make bench ARGS="--output json figures.json"
 """
@@ -62,6 +64,12 @@ def _words(_context: click.Context, _option: click.Parameter, text: str) -> tupl
     f"smallest, loading definitions at the largest. Default: {','.join(map(str, SIZES))}.",
 )
 @click.option(
+    "--rows",
+    "data_rows",
+    type=click.IntRange(min=10_000),
+    help=f"Rows of the Iceberg table that is written, merged and read. Default: {DATA_ROWS}.",
+)
+@click.option(
     "--rounds",
     type=click.IntRange(min=1),
     help="How often each command is measured, after one round that is not counted. "
@@ -70,8 +78,8 @@ def _words(_context: click.Context, _option: click.Parameter, text: str) -> tupl
 @click.option(
     "--quick",
     is_flag=True,
-    help="Every command once, not warmed up, at 100 models: shows that the benchmark works, "
-    "not what floe costs.",
+    help="Every command once, not warmed up, at 100 models and few rows: shows that the benchmark "
+    "works, not what floe costs.",
 )
 @click.option(
     "--output",
@@ -84,11 +92,13 @@ def _words(_context: click.Context, _option: click.Parameter, text: str) -> tupl
     "--write-page",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the page of the documentation that shows the table.",
+    help="Write the page of the documentation that shows the tables; a table without new rows "
+    "stays as it is there.",
 )
 def main(
     only: tuple[str, ...],
     sizes: tuple[int, ...] | None,
+    data_rows: int | None,
     rounds: int | None,
     quick: bool,
     output: tuple[str, Path] | None,
@@ -100,7 +110,9 @@ def main(
     medians. Compare ratios: seconds belong to the machine. Everything takes about an hour on two
     quiet cores, most of it at 5000 models; after Ctrl-C the rounds that are over count.
     """
-    chosen = _choose(rows(sizes or (_QUICK_SIZES if quick else SIZES)), only)
+    sizes = sizes or (_QUICK_SIZES if quick else SIZES)
+    data_rows = data_rows or (_QUICK_DATA_ROWS if quick else DATA_ROWS)
+    chosen = _choose(rows(sizes, data_rows), only)
     rounds = rounds or (1 if quick else _ROUNDS)
     for path in (output and output[1], write_page):
         if path and not path.parent.is_dir():
@@ -116,14 +128,15 @@ def main(
         click.echo(f"error: {problem}", err=True)
         sys.exit(1)
     _tell(f"{(time.monotonic() - start) / 60:.0f} minutes in all")
-    rounds = len(next(iter(samples.values())))
+    rounds = max(map(len, samples.values()))
     found = report.results(chosen, samples)
-    click.echo(report.table(found))
+    click.echo("\n\n".join(filter(None, report.tables(found))))
     if output is not None:
         text = json.dumps(report.document(found, machine, rounds), indent=2)
         output[1].write_text(text + "\n", encoding="utf-8")
     if write_page is not None:
-        write_page.write_text(report.page(found, machine, rounds), encoding="utf-8")
+        before = write_page.read_text(encoding="utf-8") if write_page.exists() else ""
+        write_page.write_text(report.page(found, machine, rounds, before), encoding="utf-8")
 
 
 def _choose(all_rows: tuple[Row, ...], only: tuple[str, ...]) -> tuple[Row, ...]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = (
-    *("floe-cli", "dbt-core", "dbt-duckdb", "duckdb", "dagster", "dagster-dbt"),
-    "dagster-dg-cli",
+    *("floe-cli", "dbt-core", "dbt-duckdb", "duckdb", "pyiceberg", "dagster"),
+    *("dagster-dbt", "dagster-dg-cli"),
 )
 
 

@@ -26,11 +26,13 @@ class Measurement:
         cpu_seconds: User and system time of the command and all its descendants.
         wall_seconds: Time until the command itself ended.
         max_rss: Bytes of memory of the largest process among them.
+        said: The last line that it printed.
     """
 
     cpu_seconds: float
     wall_seconds: float
     max_rss: int
+    said: str = ""
 
 
 def measure(
@@ -65,4 +67,5 @@ def measure(
         )
     if found["left_running"]:
         raise MeasureError(f"`{' '.join(words)}` in {folder} left processes running\n{text}")
-    return Measurement(found["cpu_seconds"], found["wall_seconds"], found["max_rss"])
+    said = text.splitlines()[-1] if text else ""
+    return Measurement(found["cpu_seconds"], found["wall_seconds"], found["max_rss"], said)

@@ -90,6 +90,8 @@ def run_rounds(
 ) -> Samples:
     """Measure each command once a round, after a round that warms up and is not counted.
 
+    Commands that are measured once alone have their turn in the first round.
+
     Every second round goes backwards, so that of two commands each is the first as often. After an
     interrupt the whole rounds that there are count.
 
@@ -103,12 +105,15 @@ def run_rounds(
             title = f"round {number} of {rounds}" if number else "warming up"
             backwards = number > 0 and number % 2 == 0
             for command in reversed(commands) if backwards else commands:
+                if command.is_once and number != 1:
+                    continue
                 found = workplace.measure(command)
                 tell(f"{title}: {command}: {found.cpu_seconds:.2f} CPU s")
                 if number:
                     samples[command].append(found)
     except KeyboardInterrupt:
-        whole = min(len(found) for found in samples.values())
+        counts = [len(found) for command, found in samples.items() if not command.is_once]
+        whole = min(counts, default=0)
         tell(f"interrupted after {whole} whole rounds")
         if whole == 0:
             raise

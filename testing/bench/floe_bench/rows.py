@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from floe_bench import states
@@ -12,6 +13,7 @@ Prepare = Callable[[Path], None]
 """Puts a product's folder into the state that a command is measured in; not measured itself."""
 
 SIZES = (100, 1000, 5000)
+DATA_ROWS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Command:
         exit_code: What it ends with when it does what it is measured for.
         setup: Has to have run once before.
         prepare: Done before each measurement.
+        is_once: Whether one measurement is enough, as it takes long.
         state: What `prepare` comes to, in a word.
         name: What the table says, where the words are too long.
     """
@@ -37,6 +40,7 @@ class Command:
     exit_code: int = 0
     setup: Command | None = None
     prepare: Prepare = states.as_is
+    is_once: bool = False
     state: str = ""
     name: str = ""
 
@@ -56,8 +60,10 @@ class Row:
 
     Attributes:
         name: What `--only` selects by its beginning.
-        goal: Most that the ratio of CPU seconds should be.
+        goal: Most that the ratio of CPU seconds should be; of time on the clock too for Iceberg.
         memory_goal: Most megabytes that floe's largest process should use.
+        memory_ratio_goal: Most that the ratio of memory should be.
+        data_rows: Rows of data that it is about, for Iceberg; 0 for products of models.
     """
 
     name: str
@@ -65,12 +71,14 @@ class Row:
     peer: Command
     goal: float | None = None
     memory_goal: float | None = None
+    memory_ratio_goal: float | None = None
+    data_rows: int = 0
 
 
 _VALIDATE = ("dagster", "definitions", "validate", "-m")
 
 
-def rows(sizes: Sequence[int] = SIZES) -> tuple[Row, ...]:
+def rows(sizes: Sequence[int] = SIZES, data_rows: int = DATA_ROWS) -> tuple[Row, ...]:
     """All rows. Runs are of the smallest size, definitions are of the largest."""
     small, large = min(sizes), max(sizes)
     return (
@@ -80,6 +88,7 @@ def rows(sizes: Sequence[int] = SIZES) -> tuple[Row, ...]:
         *(row for size in sizes for row in _compile(size)),
         *_run(small),
         Row("definitions", *_definitions(large)),
+        *_iceberg(data_rows),
     )
 
 
@@ -156,3 +165,84 @@ def _definitions(size: int) -> tuple[Command, Command]:
         setup=parsing,
     )
     return ours, peer
+
+
+def _iceberg(number: int) -> tuple[Row, ...]:
+    making = _lake("make_input", number)
+    write = _lake("write", name="write", folder="write", setup=making)
+    copy = _lake("copy", name="COPY", folder="copy", setup=making)
+    like_floe = _lake("copy_like_floe", name="COPY, zstd", folder="copy-like-floe", setup=making)
+    append = _lake(
+        "write_with_pyiceberg", name="pyiceberg append", folder="pyiceberg", setup=making
+    )
+    building = _lake("build", setup=making)
+
+    def change(*words: str, name: str) -> Command:
+        return replace(
+            _lake(*words, name=name, setup=building), prepare=partial(states.restore, "merge")
+        )
+
+    rewrite = change("build", name="write all again")
+    return (
+        Row("iceberg-write", write, copy, goal=1.15, memory_ratio_goal=1.3, data_rows=number),
+        Row("iceberg-write-zstd", write, like_floe, data_rows=number),
+        Row("iceberg-write-pyiceberg", write, append, data_rows=number),
+        Row(
+            "iceberg-merge-clustered",
+            change("merge", "clustered", name="merge 1 %, clustered"),
+            rewrite,
+            data_rows=number,
+        ),
+        Row(
+            "iceberg-merge-scattered",
+            change("merge", "scattered", name="merge 1 %, scattered"),
+            rewrite,
+            goal=1.2,
+            data_rows=number,
+        ),
+        Row(
+            "iceberg-read",
+            _lake("read", number, name="read 1 %", setup=write),
+            _lake("read_plain", number, name="read_parquet 1 %", setup=copy),
+            data_rows=number,
+        ),
+        _bounded(number * 5 // 2),
+        _commits(max(2, min(100, number // 2000))),
+    )
+
+
+def _lake(
+    *words: str | int, name: str = "", folder: str = "", setup: Command | None = None
+) -> Command:
+    """A program of `lake`; what it wrote before into its folder is removed."""
+    return Command(
+        ("python", "-m", "floe_bench.lake", *map(str, words)),
+        product="iceberg",
+        setup=setup,
+        prepare=partial(states.remove, folder) if folder else states.as_is,
+        name=name,
+    )
+
+
+def _bounded(number: int) -> Row:
+    write = _lake("write_bounded", number, name="write, memory_limit", folder="bounded")
+    copy = _lake("copy_bounded", number, name="COPY, memory_limit", folder="bounded-copy")
+    return Row(
+        "iceberg-write-bounded",
+        replace(write, is_once=True),
+        replace(copy, is_once=True),
+        memory_goal=1000,
+        data_rows=number,
+    )
+
+
+def _commits(number: int) -> Row:
+    def after(before: int) -> Command:
+        folder = f"commits-{before}"
+        return replace(
+            _lake("commit", folder, number, setup=_lake("commit", folder, before)),
+            prepare=partial(states.restore, folder),
+            name=f"{number} commits after {before}",
+        )
+
+    return Row("iceberg-commits", after(9 * number), after(number), goal=1.1, data_rows=1000)

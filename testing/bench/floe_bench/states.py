@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -58,3 +59,27 @@ def break_dg(product: Path) -> None:
     """Make several mistakes in the YAML of dg's component."""
     path = product / "dg/warehouse/defs/models/defs.yaml"
     path.write_text(_BROKEN_DG, encoding="utf-8")
+
+
+def remove(folder: str, product: Path) -> None:
+    """Remove what a command wrote before."""
+    shutil.rmtree(product / folder, ignore_errors=True)
+
+
+def restore(folder: str, product: Path) -> None:
+    """Bring a folder back to what the setup left.
+
+    Files other than databases are linked: Iceberg's never change.
+    """
+    kept = product / f"{folder}.kept"
+    if not kept.exists():
+        (product / folder).rename(kept)
+    remove(folder, product)
+    shutil.copytree(kept, product / folder, copy_function=_copy)
+
+
+def _copy(source: str, target: str) -> None:
+    if source.endswith(".db"):
+        shutil.copy2(source, target)
+    else:
+        os.link(source, target)
