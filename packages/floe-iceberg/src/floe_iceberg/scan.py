@@ -132,7 +132,7 @@ def stored_rows(schema: Schema, data: Sequence[DataFile]) -> str:
             for field in schema.fields
         )
         return f"(SELECT {nothing} WHERE false)"
-    return f"read_parquet({_paths(data)}, schema = {_by_field_id(schema)})"
+    return _read_parquet(data, _by_field_id(schema))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def live_rows(schema: Schema, files: Files, data: Sequence[DataFile]) -> str:
         nothing = f"SELECT *, NULL::VARCHAR AS {at.file}, NULL::BIGINT AS {at.row}"
         return f"{nothing} FROM {stored_rows(schema, ())}"
     names = ", ".join(f"c{field.field_id} AS {identifier(field.name)}" for field in schema.fields)
-    source = f"read_parquet({_paths(data)}, schema = {_by_field_id(schema, prefix='c')})"
+    source = _read_parquet(data, _by_field_id(schema, prefix="c"))
     live = f"SELECT {names}, filename AS {at.file}, file_row_number AS {at.row} FROM {source}"
     deletes = delete_rows(files, data)
     if deletes is None:
@@ -220,6 +220,16 @@ def _schema(table: Table, snapshot_id: int | None) -> Schema:
     if snapshot is None or snapshot.schema_id is None:
         return table.schema()
     return table.schemas()[snapshot.schema_id]
+
+
+def _read_parquet(data: Sequence[DataFile], schema: str) -> str:
+    """DuckDB's reader with its schema given, for which it opens no file while it plans.
+
+    So it has to be told how many rows there are, or it takes a table for a small one and joins it
+    the wrong way round.
+    """
+    rows = sum(file.record_count for file in data)
+    return f"read_parquet({_paths(data)}, schema = {schema}, explicit_cardinality = {rows})"
 
 
 def _paths(files: Iterable[DataFile]) -> str:
