@@ -52,8 +52,12 @@ class Incoming:
 
     @property
     def is_matched(self) -> str:
-        """Predicate over a row of the table, whose alias is `t`: whether a row comes for it."""
-        return f"EXISTS (SELECT 1 FROM {self._table} AS s WHERE {self._on})"
+        """Predicate over a row of the table, whose alias is `t`: whether a row comes for it.
+
+        Unlike EXISTS, IN lets DuckDB skip the row groups that no key falls into.
+        """
+        keys, others = (", ".join(f"{side}.{key}" for key in self._keys) for side in "ts")
+        return f"({keys}) IN (SELECT {others} FROM {self._table} AS s)"
 
     @property
     def _on(self) -> str:
