@@ -10,6 +10,7 @@ import re
 import subprocess
 import traceback
 from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ SECRETS = {
     "wrong/secret": "canary-wrong-secret-4713",
 }
 ROLE = "arn:aws:iam::123456789012:role/Lake"
+KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0b7d3b0c-1111-2222-3333-444455556666"
+KMS = {"s3.sse.type": "kms", "s3.sse.key": KMS_KEY}
 
 
 def value(ref: SecretRef) -> str:
@@ -85,7 +88,8 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def make_bucket(url: str, verify: str | None = None) -> None:
+@contextmanager
+def s3(url: str, verify: str | None = None) -> Iterator[Any]:
     import boto3
 
     client = boto3.client(
@@ -96,10 +100,32 @@ def make_bucket(url: str, verify: str | None = None) -> None:
         aws_secret_access_key="x",
         verify=verify,
     )
-    client.create_bucket(
-        Bucket="lake", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
-    )
-    client.close()
+    with closing(client):
+        yield client
+
+
+def make_bucket(url: str, verify: str | None = None) -> None:
+    with s3(url, verify) as client:
+        client.create_bucket(
+            Bucket="lake", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
+
+
+def encryption_below(
+    location: str, url: str, verify: str | None = None
+) -> dict[str, tuple[str | None, str | None]]:
+    """How each object below a table's location is encrypted, and with which key of KMS."""
+    bucket_name, _, prefix = location.removeprefix("s3://").partition("/")
+    with s3(url, verify) as client:
+        listed = client.list_objects_v2(Bucket=bucket_name, Prefix=f"{prefix}/")["Contents"]
+        heads = {
+            entry["Key"]: client.head_object(Bucket=bucket_name, Key=entry["Key"])
+            for entry in listed
+        }
+    return {
+        key: (head.get("ServerSideEncryption"), head.get("SSEKMSKeyId"))
+        for key, head in heads.items()
+    }
 
 
 @pytest.fixture
@@ -222,6 +248,61 @@ def test_glue(
     assert ("session_token" in shown) is (way == "role")
 
 
+@pytest.mark.parametrize("way", ["keys", "role"])
+def test_every_object_is_encrypted_with_the_key(
+    aws: str,
+    connection: duckdb.DuckDBPyConnection,
+    way: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    credentials = keys("admin")
+    if way == "role":
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "canary-environment-key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-environment-secret")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", aws)
+        credentials = {"mode": "iam_role", "role_arn": ROLE}
+    profile = glue(aws, keys("admin"))
+    profile["properties"] |= KMS
+    catalog = open_catalog(properties_of(profile, bucket(aws, credentials), tmp_path))
+    assert write_and_read(catalog, f"encrypted_{way}", connection) == ROWS
+    table = catalog.load_table((f"encrypted_{way}", "orders"))
+    table.append(table.scan().to_arrow())
+    found = encryption_below(table.location(), aws)
+    kinds = {key.rpartition(".")[2] for key in found}
+    assert kinds == {"parquet", "avro", "json"}
+    assert {key: how for key, how in found.items() if how != ("aws:kms", KMS_KEY)} == {}
+
+
+def test_an_object_that_is_there_is_not_overwritten(aws: str, tmp_path: Path) -> None:
+    profile = glue(aws, keys("admin"))
+    profile["properties"] |= KMS
+    catalog = open_catalog(properties_of(profile, bucket(aws, None), tmp_path))
+    catalog.create_namespace("whole")
+    io = catalog.create_table("whole.orders", pa.schema([("id", pa.int64())])).io
+    location = "s3://lake/whole/file"
+    with io.new_output(location).create() as late:
+        late.write(b"late")
+        with io.new_output(location).create() as early:
+            early.write(b"early")
+        with pytest.raises(FileExistsError, match=location):
+            late.close()
+    with pytest.raises(FileExistsError, match=location):
+        io.new_output(location).create()
+    with suppress(KeyError), io.new_output(location).create(overwrite=True) as half:
+        half.write(b"half")
+        raise KeyError
+    dropped: Any = io.new_output(location).create(overwrite=True)
+    dropped.write(b"dropped")
+    del dropped
+    with io.new_input(location).open() as file:
+        assert file.read() == b"early"
+    with io.new_output(location).create(overwrite=True) as file:
+        file.write(b"next")
+    with io.new_input(location).open() as file:
+        assert file.read() == b"next"
+
+
 def test_sql_in_a_database_server(
     connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -257,17 +338,24 @@ def authority(tmp_path: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
+@pytest.mark.parametrize("encryption", [{}, KMS], ids=["plain", "kms"])
 def test_a_certificate_authority_of_ones_own(
-    authority: tuple[Path, Path], connection: duckdb.DuckDBPyConnection, tmp_path: Path
+    authority: tuple[Path, Path],
+    connection: duckdb.DuckDBPyConnection,
+    encryption: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     certificate, key = authority
     with moto_server(certificate, key) as server:
         url = server.url
         make_bucket(url, str(certificate))
         profile = glue(url, keys("admin"))
-        profile["properties"]["ssl.cabundle"] = str(certificate)
-        properties = properties_of(profile, bucket(url, None), tmp_path)
-        assert write_and_read(open_catalog(properties), "trusted", connection) == ROWS
+        profile["properties"] |= {"ssl.cabundle": str(certificate), **encryption}
+        catalog = open_catalog(properties_of(profile, bucket(url, None), tmp_path))
+        assert write_and_read(catalog, "trusted", connection) == ROWS
+        location = catalog.load_table("trusted.orders").location()
+        found = set(encryption_below(location, url, str(certificate)).values())
+        assert found == ({("aws:kms", KMS_KEY)} if encryption else {(None, None)})
         stranger = properties_of(glue(url, keys("admin")), bucket(url, None), tmp_path)
         with (
             pytest.raises(CatalogUnavailableError) as raised,

@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from botocore.exceptions import ClientError
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.hive import HiveCatalog
 from pyiceberg.catalog.rest import RestCatalog
@@ -19,7 +20,7 @@ from pyiceberg.catalog.rest import RestCatalog
 from floe_core import plugins
 from floe_core.errors import FloeError, UnwritableError
 from floe_core.schemas.platform import CatalogProfile
-from floe_iceberg import explained, files_of, load, open_catalog, replace, scan_sql
+from floe_iceberg import configure, explained, files_of, load, open_catalog, replace, scan_sql
 from floe_iceberg.errors import (
     CatalogRefusedError,
     CatalogSetupError,
@@ -327,6 +328,12 @@ def test_a_full_disk_leaves_the_table_as_it_was(catalog: Catalog, tmp_path: Path
             "connections?",
             "check `uri` of `catalogs.lake`",
         ),
+        (
+            {"type": "sql", "uri": "sqlite://", "s3.sse.type": "kms"},
+            CatalogSetupError,
+            "`s3.sse.type` says `kms`, and not with which key",
+            "add `s3.sse.key`, the id or the ARN of the key",
+        ),
     ],
 )
 def test_what_a_profile_lacks_is_one_sentence(
@@ -398,6 +405,78 @@ def test_what_a_server_answers_is_told_without_secrets(
         properties["oauth2-server-uri"] = f"{url}/v1/oauth/tokens"
         found = said(properties, lambda: open_catalog(properties))
     assert found[:2] == (kind, message)
+
+
+KMS = {"type": "glue", "s3.sse.type": "kms", "s3.sse.key": "alias/lake"}
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message", "help"),
+    [
+        (
+            "KMS.NotFoundException",
+            CatalogSetupError,
+            "the storage of catalog `lake` cannot encrypt with the KMS key: it is so "
+            "(KMS.NotFoundException)",
+            "check `s3.sse.key` in `properties` of `catalogs.lake`",
+        ),
+        (
+            "AccessDenied",
+            CatalogRefusedError,
+            "the storage of catalog `lake` does not allow writing metadata of a table",
+            "check `credentials` of the storage in platform.yaml, and what they may do; the KMS "
+            "key wants `kms:GenerateDataKey` and `kms:Decrypt`",
+        ),
+        (
+            "NoSuchBucket",
+            CatalogSetupError,
+            "the storage of catalog `lake` has no bucket `shop`",
+            "create it, or correct `bucket` of the storage in platform.yaml",
+        ),
+        (
+            "ExpiredToken",
+            CatalogRefusedError,
+            "the storage of catalog `lake` refuses the keys: expired token",
+            "check the secrets that `credentials` of the storage names in platform.yaml",
+        ),
+        (
+            "SlowDown",
+            CatalogUnavailableError,
+            "the storage of catalog `lake` fails: it is so (SlowDown)",
+            "run it again",
+        ),
+    ],
+)
+def test_what_s3_answers_to_encrypted_metadata_is_one_sentence(
+    code: str, kind: type[FloeError], message: str, help: str
+) -> None:
+    answer = {"Error": {"Code": code, "Message": "it is so.", "BucketName": "shop"}}
+
+    def put() -> None:
+        raise ClientError(answer, "PutObject")
+
+    assert said(KMS, put) == (kind, message, help)
+
+
+def test_a_data_file_that_cannot_be_encrypted_names_the_key() -> None:
+    missing = b"<Error><Code>KMS.NotFoundException</Code><Message>no such key</Message></Error>"
+    with answering(lambda _: (400, missing)) as (url, _), duckdb.connect() as connection:
+        properties = {
+            **KMS,
+            "s3.endpoint": url,
+            "s3.access-key-id": "key",
+            "s3.secret-access-key": SECRET,
+        }
+        configure(connection, properties, "s3://shop/orders")
+        write = "COPY (SELECT 1 AS id) TO 's3://shop/orders/data.parquet'"
+        found = said(properties, lambda: connection.execute(write))
+    assert found == (
+        CatalogSetupError,
+        "the storage of catalog `lake` does not answer for s3://shop/orders/data.parquet: the "
+        "bucket may be in another region, or S3 has no such KMS key",
+        "check `region` of the storage in platform.yaml, and `s3.sse.key` in `properties` of "
+        "`catalogs.lake`",
+    )
 
 
 def test_a_web_page_is_not_a_catalog() -> None:

@@ -50,7 +50,7 @@ def test_local_files_need_nothing(connection: duckdb.DuckDBPyConnection, tmp_pat
             {"s3.endpoint": "https://s3.acme.dev", "s3.force-virtual-addressing": "true"},
             {"endpoint": "s3.acme.dev", "use_ssl": "true", "url_style": "vhost"},
         ),
-        ({"s3.sse-kms-key-id": "alias/lake"}, {"kms_key_id": "alias/lake"}),
+        ({"s3.sse.type": "kms", "s3.sse.key": "alias/lake"}, {"kms_key_id": "alias/lake"}),
     ],
 )
 def test_s3(

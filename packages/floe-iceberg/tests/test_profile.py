@@ -22,6 +22,8 @@ CLIENT = {"mode": "oauth2", "client_id": "etl", "client_secret": {"secret_ref": 
 LAKE = {"type": "s3", "bucket": "lake", "prefix": "floe/", "region": "eu-central-1"}
 WEED = {**LAKE, "endpoint": "https://s3.acme.dev", "path_style": True}
 URI = "https://polaris.acme.dev/api/catalog"
+KMS = {"s3.sse.type": "kms", "s3.sse.key": "alias/lake"}
+CANNOT_ENCRYPT = "asks for what DuckDB, which writes the data files, cannot ask of S3"
 
 
 def shown(ref: SecretRef) -> str:
@@ -256,6 +258,12 @@ def test_properties_may_be_secrets_and_numbers() -> None:
     }
 
 
+@pytest.mark.parametrize("given", [{"s3.sse.type": "none"}, {}, KMS])
+def test_the_encryption_of_s3_keeps_the_names_of_java(given: dict[str, str]) -> None:
+    found = properties({"type": "sql", "properties": given}, LAKE)
+    assert {name: value for name, value in found.items() if name.startswith("s3.sse.")} == given
+
+
 @pytest.mark.parametrize("kind", ["sql", "glue"])
 def test_only_rest_catalogs_vend_credentials(kind: str) -> None:
     storage = {**LAKE, "credentials": {"mode": "vended_credentials"}}
@@ -308,10 +316,28 @@ def test_only_rest_catalogs_vend_credentials(kind: str) -> None:
         ),
         (
             {"type": "rest", "uri": URI, "properties": {"s3.sse-kms-key-id": "x"}},
+            ("properties.s3.sse-kms-key-id", "has a place of its own in the profile"),
+        ),
+        *(
             (
-                "properties.s3.sse-kms-key-id",
-                "PyIceberg cannot ask for the encryption of what it writes",
-            ),
+                {"type": "glue", "properties": {**KMS, "s3.sse.type": kind}},
+                ("properties.s3.sse.type", message),
+            )
+            for kind, message in [
+                ("s3", CANNOT_ENCRYPT),
+                ("dsse-kms", CANNOT_ENCRYPT),
+                ("custom", CANNOT_ENCRYPT),
+                ("KMS", "must be `kms` or `none`"),
+                (True, "must be `kms` or `none`"),
+            ]
+        ),
+        (
+            {"type": "glue", "properties": {"s3.sse.type": "kms"}},
+            ("properties.s3.sse.type", "says `kms`, and not with which key"),
+        ),
+        (
+            {"type": "glue", "properties": {"s3.sse.key": "alias/lake"}},
+            ("properties.s3.sse.key", "has no effect without `s3.sse.type: kms`"),
         ),
         (
             {"type": "rest", "uri": URI, "properties": {"ssl.cabundle": "ca.pem"}},
@@ -359,7 +385,7 @@ def test_loading_a_catalog_type_imports_no_engine() -> None:
 
 
 def test_every_property_that_may_be_written_is_one_of_pyiceberg() -> None:
-    """PyIceberg's own sources name each of them."""
+    """PyIceberg's own sources name each of them; those of encryption are Java's."""
     import pyiceberg
 
     from floe_iceberg import profile
@@ -367,7 +393,7 @@ def test_every_property_that_may_be_written_is_one_of_pyiceberg() -> None:
     folder = Path(pyiceberg.__file__).parent
     sources = "".join(path.read_text() for path in folder.rglob("*.py"))
     kinds = (profile.SqlCatalog, profile.RestCatalog, profile.GlueCatalog, profile.HiveCatalog)
-    known = frozenset().union(*(kind.known for kind in kinds)) - {"name"}
+    known = frozenset().union(*(kind.known for kind in kinds)) - {"name", *KMS}
     nested = {name for name in known if name.startswith("ssl.")}
     assert [name for name in sorted(known - nested) if f'"{name}"' not in sources] == []
     assert [part for name in nested for part in name.split(".") if f'"{part}"' not in sources] == []

@@ -1,4 +1,4 @@
-"""Keys of AWS that expire: found as AWS's own tools find them, or of a role that is assumed."""
+"""Signing in to S3: keys that are given or found, or of a role that is assumed; and encryption."""
 
 from __future__ import annotations
 
@@ -22,9 +22,64 @@ def keys_of(properties: Mapping[str, Any]) -> ReadOnlyCredentials | None:
     Returns:
         None when nobody has signed in.
     """
-    role = properties.get("s3.role-arn") or properties.get("client.role-arn")
-    found = session_of(properties, role).get_credentials()
+    found = session_of(properties, _role(properties)).get_credentials()
     return None if found is None else found.get_frozen_credentials()
+
+
+def keys_in(properties: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
+    """The key, its secret and the session's token that the properties hold for S3."""
+    key, secret, token = (
+        properties.get(f"s3.{name}") or properties.get(f"client.{name}")
+        for name in ("access-key-id", "secret-access-key", "session-token")
+    )
+    return key, secret, token
+
+
+def region_of(properties: Mapping[str, Any], bucket: str) -> str:
+    """The region of a bucket; servers that are not AWS take any."""
+    region = properties.get("s3.region") or properties.get("client.region")
+    if region:
+        return str(region)
+    if properties.get("s3.endpoint"):
+        return "us-east-1"
+    return _region_of_bucket(bucket)
+
+
+def is_in_host(properties: Mapping[str, Any]) -> bool:
+    """Whether the bucket is part of the host name at an endpoint of one's own."""
+    return str(properties.get("s3.force-virtual-addressing", "")).lower() == "true"
+
+
+def kms_key_of(properties: Mapping[str, Any]) -> str | None:
+    """The key of KMS that S3 encrypts with; None where the bucket's default holds."""
+    return properties.get("s3.sse.key") if properties.get("s3.sse.type") == "kms" else None
+
+
+def s3_client(properties: Mapping[str, Any], bucket: str) -> Any:
+    """A client of botocore for S3 that signs, connects and trusts as the properties say."""
+    from botocore.config import Config
+
+    key, secret, token = keys_in(properties)
+    endpoint = properties.get("s3.endpoint")
+    options: dict[str, Any] = {}
+    if endpoint:
+        style = "virtual" if is_in_host(properties) else "path"
+        options["s3"] = {"addressing_style": style}
+    for name, option in (("connect", "connect_timeout"), ("request", "read_timeout")):
+        seconds = properties.get(f"s3.{name}-timeout")
+        if seconds:
+            options[option] = float(seconds)
+    session = session_of(properties, None if key else _role(properties))
+    with _lock:  # sessions make one client at a time
+        return session.create_client(
+            "s3",
+            region_of(properties, bucket),
+            endpoint_url=endpoint,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+            config=Config(**options),
+        )
 
 
 def session_of(properties: Mapping[str, Any], role: str | None) -> Session:
@@ -41,6 +96,17 @@ def bundle_of(properties: Mapping[str, Any]) -> str | None:
     if isinstance(nested, Mapping):
         return nested.get("cabundle")
     return properties.get("ssl.cabundle")
+
+
+def _role(properties: Mapping[str, Any]) -> str | None:
+    return properties.get("s3.role-arn") or properties.get("client.role-arn")
+
+
+@cache
+def _region_of_bucket(bucket: str) -> str:
+    from pyarrow.fs import resolve_s3_region  # type: ignore[import-untyped]
+
+    return str(resolve_s3_region(bucket))
 
 
 @cache

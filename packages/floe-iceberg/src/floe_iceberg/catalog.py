@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from floe_core.errors import FloeError
 from floe_core.layout import make_folder
+from floe_iceberg.aws import kms_key_of
 from floe_iceberg.errors import CatalogSetupError, WriteError
 from floe_iceberg.explanation import explain
-from floe_iceberg.profile import CLIENT_ID, CLIENT_SECRET
+from floe_iceberg.profile import CLIENT_ID, CLIENT_SECRET, of_encryption
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -38,9 +39,11 @@ def open_catalog(properties: Mapping[str, str]) -> Catalog:
             for the role that requests to the catalog are signed as; they are called as Iceberg's
             Java library calls them, `jdbc.user`, `jdbc.password` and `client.assume-role.arn`.
             `oauth2-client-id` and `oauth2-client-secret` make up PyIceberg's `credential`.
+            `s3.sse.type: kms` and `s3.sse.key` are Java's names too: S3 encrypts with that key.
 
     Raises:
-        CatalogSetupError: if files would be somewhere else than the warehouse says.
+        CatalogSetupError: if files would be somewhere else than the warehouse says, `s3.sse.type`
+            is another encryption, or `s3.sse.key` is missing.
     """
     from pyiceberg.catalog import load_catalog
 
@@ -58,8 +61,10 @@ def open_catalog(properties: Mapping[str, str]) -> Catalog:
         given["botocore_session"] = session_of(given, given.pop(_ROLE, None))
     if "glue.max-retries" in given:
         given["glue.max-retries"] = int(given["glue.max-retries"])  # botocore takes no text
-    if "ssl.cabundle" in given:
-        given.setdefault("py-io-impl", "floe_iceberg.file_io.TrustingFileIO")
+    for finding in of_encryption(given):
+        raise CatalogSetupError(f"`{finding.field[-1]}` {finding.message}", finding.help)
+    if "ssl.cabundle" in given or kms_key_of(given) is not None:
+        given.setdefault("py-io-impl", "floe_iceberg.file_io.S3FileIO")
     return load_catalog(name, **_nested(given))
 
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 import hmac
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from floe_iceberg.aws import bundle_of, keys_of
+from floe_iceberg.aws import (
+    bundle_of,
+    is_in_host,
+    keys_in,
+    keys_of,
+    kms_key_of,
+    region_of,
+)
 from floe_iceberg.errors import CatalogRefusedError, CatalogSetupError
 from floe_iceberg.sql import identifier, literal
 
@@ -94,69 +100,45 @@ def _create(cursor: DuckDBPyConnection, name: str, options: Mapping[str, Any]) -
 def _secret(properties: Mapping[str, Any], path: str) -> dict[str, Any]:
     """The options of DuckDB's secret, in the order of PyIceberg's own rules."""
     endpoint = properties.get("s3.endpoint")
-    options: dict[str, Any] = {"SCOPE": path, "REGION": _region(properties, path)}
+    region = region_of(properties, urlsplit(path).netloc)
+    options: dict[str, Any] = {"SCOPE": path, "REGION": region}
     if endpoint:
         options |= _address(str(endpoint), properties)
-    key = properties.get("s3.access-key-id") or properties.get("client.access-key-id")
-    if key:
-        options |= _given(properties)
+    given = keys_in(properties)
+    if given[0]:
+        options |= _options(given)
     elif str(properties.get("s3.anonymous", "")).lower() != "true":
         options |= _found(properties)
-    if kms_key := properties.get("s3.sse-kms-key-id"):
-        options["KMS_KEY_ID"] = kms_key
+    key = kms_key_of(properties)
+    if key is not None:
+        options["KMS_KEY_ID"] = key
     return options
 
 
-def _given(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for option, name in (
-        ("KEY_ID", "access-key-id"),
-        ("SECRET", "secret-access-key"),
-        ("SESSION_TOKEN", "session-token"),
-    ):
-        value = properties.get(f"s3.{name}") or properties.get(f"client.{name}")
+def _options(keys: Sequence[str | None]) -> Iterator[tuple[str, str]]:
+    for option, value in zip(("KEY_ID", "SECRET", "SESSION_TOKEN"), keys, strict=True):
         if value:
             yield option, str(value)
 
 
-def _found(properties: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+def _found(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if find_spec("botocore") is None:
         raise CatalogSetupError(
             "finding keys for S3 in the environment needs boto3, which is not installed",
             "pip install 'floe-iceberg[s3]'",
         )
     keys = keys_of(properties)
-    if keys is None:
-        return
-    yield "KEY_ID", keys.access_key
-    yield "SECRET", keys.secret_key
-    if keys.token:
-        yield "SESSION_TOKEN", keys.token
+    if keys is not None:
+        yield from _options((keys.access_key, keys.secret_key, keys.token))
 
 
 def _address(endpoint: str, properties: Mapping[str, Any]) -> dict[str, Any]:
     parts = urlsplit(endpoint)
-    is_in_host = str(properties.get("s3.force-virtual-addressing", "")).lower() == "true"
     return {
         "ENDPOINT": (parts.netloc + parts.path).rstrip("/") or endpoint,
         "USE_SSL": parts.scheme != "http",
-        "URL_STYLE": "vhost" if is_in_host else "path",
+        "URL_STYLE": "vhost" if is_in_host(properties) else "path",
     }
-
-
-def _region(properties: Mapping[str, Any], path: str) -> str:
-    region = properties.get("s3.region") or properties.get("client.region")
-    if region:
-        return str(region)
-    if properties.get("s3.endpoint"):
-        return "us-east-1"
-    return _region_of_bucket(urlsplit(path).netloc)
-
-
-@cache
-def _region_of_bucket(bucket: str) -> str:
-    from pyarrow.fs import resolve_s3_region  # type: ignore[import-untyped]
-
-    return str(resolve_s3_region(bucket))
 
 
 def _fingerprint(options: Mapping[str, Any]) -> str:

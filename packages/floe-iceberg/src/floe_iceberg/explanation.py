@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from floe_core.errors import FloeError
 from floe_core.masking import mask_values, names_secret
+from floe_iceberg.aws import kms_key_of
 from floe_iceberg.errors import (
     CatalogRefusedError,
     CatalogSetupError,
@@ -74,6 +75,10 @@ class _Case:
     def has_credentials(self) -> bool:
         signs_in = ("credential", CLIENT_SECRET, "token", "auth.type")
         return any(key in self.properties for key in signs_in)
+
+    @property
+    def has_kms_key(self) -> bool:
+        return kms_key_of(self.properties) is not None
 
     def field(self, name: str) -> str:
         return f"`{name}` of `catalogs.{self.profile}`"
@@ -316,6 +321,8 @@ def _aws(link: BaseException, names: frozenset[str], case: _Case) -> FloeError |
     error = getattr(link, "response", {}).get("Error", {})
     code, said = str(error.get("Code")), str(error.get("Message", "")).rstrip(".")
     operation = str(getattr(link, "operation_name", ""))
+    if operation == "PutObject":
+        return _put(code, said, error.get("BucketName"), case)
     if operation == "AssumeRole":
         return CatalogRefusedError(
             f"the role of catalog `{case.profile}` cannot be assumed: {said} ({code})",
@@ -334,6 +341,22 @@ def _aws(link: BaseException, names: frozenset[str], case: _Case) -> FloeError |
     if code in {"ThrottlingException", "InternalServiceException", "ServiceUnavailable"}:
         return CatalogUnavailableError(f"{case.catalog} fails: {said} ({code})", "run it again")
     return None
+
+
+def _put(code: str, said: str, bucket: str | None, case: _Case) -> FloeError:
+    """What S3 answers to metadata and manifests that are to be encrypted."""
+    if code == "NoSuchBucket" and bucket:
+        return _no_bucket(bucket, case)
+    if code in _WRONG_KEYS:
+        return _storage_refuses(_words(code), case)
+    if code.startswith("KMS."):
+        return CatalogSetupError(
+            f"{case.storage} cannot encrypt with the KMS key: {said} ({code})",
+            f"check `s3.sse.key` in {case.field('properties')}",
+        )
+    if code in {"AccessDenied", "403"}:
+        return _forbidden("metadata of a table", case, is_read=False)
+    return CatalogUnavailableError(f"{case.storage} fails: {said} ({code})", "run it again")
 
 
 _ARROW = re.compile(
@@ -365,10 +388,7 @@ def _arrow(link: BaseException, names: frozenset[str], case: _Case) -> FloeError
     if code == "ACCESS_DENIED" or found["status"] == "403":
         return _forbidden(path, case, is_read=found["operation"].startswith(_READS))
     if found["status"] in {"301", "400"}:
-        return CatalogSetupError(
-            f"{case.storage} does not answer for {path}: the bucket may be in another region",
-            "check `region` of the storage in platform.yaml",
-        )
+        return _misplaced(path, case)
     return None
 
 
@@ -400,18 +420,14 @@ def _duckdb(link: BaseException, names: frozenset[str], case: _Case) -> FloeErro
         return _no_bucket(_path(url[1], case)[len("s3://") :].partition("/")[0], case)
     if codes & _WRONG_KEYS:
         [code] = list(codes & _WRONG_KEYS)[:1]
-        return _storage_refuses(re.sub(r"(?<!^)(?=[A-Z])", " ", code).lower(), case)
+        return _storage_refuses(_words(code), case)
     if status in (401, 403):
         return _forbidden(_path(url[1], case), case, is_read="read" in text.partition(":")[2][:40])
     if status == 404:
         message = f"{_path(url[1], case)} is not in {case.storage}"
         return TableGoneError(message, "go back to an earlier snapshot, or build the table anew")
     if status in (301, 400):
-        return CatalogSetupError(
-            f"{case.storage} does not answer for {_path(url[1], case)}: the bucket may be in "
-            "another region",
-            "check `region` of the storage in platform.yaml",
-        )
+        return _misplaced(_path(url[1], case), case)
     if status is not None and status >= 500:
         return CatalogUnavailableError(f"{case.storage} fails (HTTP {status})", "run it again")
     return None
@@ -464,11 +480,26 @@ def _storage_refuses(why: str, case: _Case) -> FloeError:
     )
 
 
+def _misplaced(path: str, case: _Case) -> FloeError:
+    message = f"{case.storage} does not answer for {path}: the bucket may be in another region"
+    help = "check `region` of the storage in platform.yaml"
+    if case.has_kms_key:
+        message += ", or S3 has no such KMS key"
+        help += f", and `s3.sse.key` in {case.field('properties')}"
+    return CatalogSetupError(message, help)
+
+
 def _forbidden(path: str, case: _Case, *, is_read: bool) -> FloeError:
+    help = "check `credentials` of the storage in platform.yaml, and what they may do"
+    if case.has_kms_key:
+        help += "; the KMS key wants `kms:GenerateDataKey` and `kms:Decrypt`"
     return CatalogRefusedError(
-        f"{case.storage} does not allow {'reading' if is_read else 'writing'} {path}",
-        "check `credentials` of the storage in platform.yaml, and what they may do",
+        f"{case.storage} does not allow {'reading' if is_read else 'writing'} {path}", help
     )
+
+
+def _words(code: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", code).lower()
 
 
 def _database(link: BaseException, names: frozenset[str], case: _Case) -> FloeError | None:

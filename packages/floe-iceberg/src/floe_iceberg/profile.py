@@ -6,7 +6,7 @@ an engine is imported here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
@@ -64,11 +64,19 @@ _ELSEWHERE = {
     "client.secret-access-key": "`credentials` of the catalog",
     "glue.access-key-id": "`credentials` of the catalog",
     "glue.secret-access-key": "`credentials` of the catalog",
+    "s3.server-side-encryption": "`s3.sse.type: kms`",
+    "s3.sse-kms-key-id": "`s3.sse.key`, with `s3.sse.type: kms`",
     DELEGATION: "`credentials: {mode: vended_credentials}` of the storage",
 }
 """Properties of PyIceberg that a profile has a place of its own for."""
 
-_ENCRYPTION = ("s3.server-side-encryption", "s3.sse-kms-key-id")
+_BY_BUCKET = "make it the default encryption of the bucket, and leave `s3.sse.type` out"
+_UNABLE = {
+    "s3": _BY_BUCKET,
+    "dsse-kms": _BY_BUCKET,
+    "custom": "use a key of KMS: `s3.sse.type: kms`, with `s3.sse.key`",
+}
+"""Encryptions that Iceberg's Java library can ask S3 for, and DuckDB cannot."""
 _FILES = ("ssl.cabundle", "ssl.client.cert", "ssl.client.key")
 _HEADER = "header."
 
@@ -80,6 +88,8 @@ _S3 = frozenset(
         "s3.request-timeout",
         "s3.role-session-name",
         "s3.session-token",
+        "s3.sse.key",
+        "s3.sse.type",
         "ssl.cabundle",
     }
 )
@@ -200,16 +210,7 @@ class _Kind:
     def _of_properties(self, catalog: CatalogProfile) -> Iterator[Finding]:
         for key, value in catalog.properties.items():
             field = ("properties", key)
-            if key in _ENCRYPTION:
-                yield Finding(
-                    _CANNOT,
-                    field,
-                    "PyIceberg cannot ask for the encryption of what it writes",
-                    "set the KMS key as the default encryption of the bucket: S3 then encrypts all "
-                    "that is written to it",
-                    on_key=True,
-                )
-            elif key in _ELSEWHERE:
+            if key in _ELSEWHERE:
                 help = f"write {_ELSEWHERE[key]}"
                 message = "has a place of its own in the profile"
                 yield Finding(_CANNOT, field, message, help, on_key=True)
@@ -224,6 +225,7 @@ class _Kind:
                 yield Finding(_CANNOT, field, message)
             elif key == "oauth2-server-uri":
                 yield from _of_url(str(value), *field)
+        yield from of_encryption(catalog.properties)
 
     def _of_credentials(self, catalog: CatalogProfile) -> Iterator[Finding]:
         credentials = catalog.credentials
@@ -455,6 +457,27 @@ def _of_url(url: str, *field: str) -> Iterator[Finding]:
     if is_unencrypted(url):
         message = "is not encrypted: whoever listens on the way reads tokens and keys"
         yield Finding(_PLAIN, field, message, "use `https://`", is_warning=True)
+
+
+def of_encryption(properties: Mapping[str, object]) -> Iterator[Finding]:
+    """Look for an encryption that cannot be asked of S3.
+
+    The names are those of Iceberg's Java library: `s3.sse.type` and `s3.sse.key`.
+    """
+    kind, key = str(properties.get("s3.sse.type", "none")), properties.get("s3.sse.key")
+    field = ("properties", "s3.sse.type")
+    if kind in _UNABLE:
+        message = "asks for what DuckDB, which writes the data files, cannot ask of S3"
+        yield Finding(_CANNOT, field, message, _UNABLE[kind])
+    elif kind not in ("kms", "none"):
+        yield Finding(_CANNOT, field, "must be `kms` or `none`")
+    elif kind == "kms" and not key:
+        help = "add `s3.sse.key`, the id or the ARN of the key"
+        yield Finding(_CANNOT, field, "says `kms`, and not with which key", help)
+    elif kind == "none" and key:
+        message = "has no effect without `s3.sse.type: kms`"
+        help = "add `s3.sse.type: kms`"
+        yield Finding(_CANNOT, ("properties", "s3.sse.key"), message, help, on_key=True)
 
 
 def _of_scope(scope: str) -> Iterator[Finding]:
