@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import click
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LONGEST = timedelta(days=36525)
 
 
 class Duration(click.ParamType[timedelta]):
@@ -24,7 +25,10 @@ class Duration(click.ParamType[timedelta]):
         found = re.fullmatch(r"(\d{1,6})\s*([smhdw])", value.strip().lower())
         if found is None:
             self.fail(f"`{value}` is no age; write it like 7d, 12h or 30m", param, ctx)
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+        age = timedelta(**{_UNITS[found[2]]: int(found[1])})
+        if age > _LONGEST:
+            self.fail(f"`{value}` is longer than a hundred years", param, ctx)
+        return age
 
 
 class Moment(click.ParamType[datetime]):

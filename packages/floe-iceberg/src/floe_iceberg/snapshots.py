@@ -61,14 +61,16 @@ def _no_ref(table: Table, what: str, name: str) -> IcebergError:
 
 
 def _current_at(table: Table, when: datetime) -> Snapshot:
-    moment = int(when.timestamp() * 1000)
+    is_far = when.year <= 1970  # the first years have no time in zones ahead of them
+    moment = 0 if is_far else int(when.timestamp() * 1000)
     log = table.history()
     before = [entry for entry in log if entry.timestamp_ms <= moment]
     snapshot = table.snapshot_by_id(before[-1].snapshot_id) if before else None
     if snapshot is None:
         first = f"the oldest is of {_spoken(log[0].timestamp_ms)}" if log else "it is empty"
         raise IcebergError(
-            f"{_shown(table)} has no snapshot from {when.astimezone().isoformat(' ')} or before",
+            f"{_shown(table)} has no snapshot from "
+            f"{(when if is_far else when.astimezone()).isoformat(' ')} or before",
             f"{first}; older ones have been expired, if there were any",
         )
     if len(before) < len(log) and _has_gap(table, snapshot, log[len(before)].snapshot_id):
