@@ -8,17 +8,22 @@ from typing import Any
 
 import duckdb
 import pytest
-from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog import Catalog
 
-from floe_iceberg import scan_sql
+from floe_iceberg import open_catalog, scan_sql
 
 Read = Callable[..., list[tuple[Any, ...]]]
 
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    catalog = load_catalog(
-        "lake", type="sql", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=tmp_path.as_uri()
+    catalog = open_catalog(
+        {
+            "name": "lake",
+            "type": "sql",
+            "uri": f"sqlite:///{tmp_path}/catalog.db",
+            "warehouse": tmp_path.as_uri(),
+        }
     )
     yield catalog
     catalog.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ from floe_iceberg.errors import (
     WriteError,
 )
 from floe_iceberg.explanation import RESTORE
+from floe_iceberg.local_file_io import LocalFileIO
 
 ORDERS = ("sales", "orders")
 SECRET = "canary-secret-4711"
@@ -487,3 +490,27 @@ def test_a_web_page_is_not_a_catalog() -> None:
         CatalogSetupError,
         f"what answers at {url} is not an Iceberg REST catalog",
     )
+
+
+def test_local_tables_are_written_without_pyarrow(tmp_path: Path) -> None:
+    text = f"""
+import sys
+import duckdb
+from floe_iceberg import append, files_of, open_catalog, replace, scan_sql
+catalog = open_catalog({properties_of(tmp_path)!r})
+catalog.create_namespace_if_not_exists(("sales",))
+connection = duckdb.connect()
+replace(catalog, ("sales", "small"), connection, "SELECT 1 AS id")
+append(catalog, ("sales", "small"), connection, "SELECT 2 AS id")
+table = catalog.load_table(("sales", "small"))
+print(sorted(connection.execute(scan_sql(table)).fetchall()), "pyarrow" in sys.modules)
+"""
+    printed = subprocess.check_output([sys.executable, "-c", text], text=True)
+    assert printed == "[(1,), (2,)] False\n"
+
+
+def test_files_elsewhere_are_left_to_pyarrow() -> None:
+    files = LocalFileIO({"s3.region": "eu-central-1"})
+    assert type(files.new_input("file:///somewhere/a.avro")).__name__ == "FsspecInputFile"
+    assert type(files.new_input("s3://bucket/a.avro")).__name__ == "PyArrowFile"
+    assert type(files.new_output("s3://bucket/a.avro")).__name__ == "PyArrowFile"

@@ -221,7 +221,7 @@ def test_somebody_who_is_always_faster_is_named(
     with pytest.raises(CommitConflictError) as caught:
         append(catalog, T, connection, "SELECT 2 AS n")
     assert str(caught.value) == (
-        "sales.counter was changed by somebody else each of the 10 times that a commit was tried; "
+        "sales.counter was changed by somebody else each of the 20 times that a commit was tried; "
         "nothing was written"
     )
     assert (on_disk(tmp_path, "*.parquet"), on_disk(tmp_path, "*.avro")) == referenced(

@@ -65,6 +65,8 @@ def open_catalog(properties: Mapping[str, str]) -> Catalog:
         raise CatalogSetupError(f"`{finding.field[-1]}` {finding.message}", finding.help)
     if "ssl.cabundle" in given or kms_key_of(given) is not None:
         given.setdefault("py-io-impl", "floe_iceberg.file_io.S3FileIO")
+    elif str(given.get("warehouse", "")).startswith("file://"):
+        given.setdefault("py-io-impl", "floe_iceberg.local_file_io.LocalFileIO")
     return load_catalog(name, **_nested(given))
 
 

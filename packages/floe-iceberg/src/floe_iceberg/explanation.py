@@ -544,8 +544,8 @@ def _table(link: BaseException, names: frozenset[str], case: _Case) -> FloeError
         message = f"{case.catalog} has no such table: {_sentence(link)}"
         return TableGoneError(message, "build it first: `floe run`")
     if isinstance(link, FileNotFoundError):
-        found = _MISSING.search(str(link))
-        return _gone(found["path"], case) if found else None
+        path = _missing(link)
+        return _gone(path, case) if path is not None else None
     reason = unreadable(link)
     if reason is not None:
         return TableGoneError(
@@ -567,9 +567,18 @@ def unreadable(problem: BaseException) -> str | None:
     if isinstance(problem, EOFError):
         return "a manifest is cut off"
     if isinstance(problem, FileNotFoundError):
-        found_path = _MISSING.search(str(problem))
-        return f"there is no {found_path['path']}" if found_path else None
+        path = _missing(problem)
+        return f"there is no {path}" if path is not None else None
     return None
+
+
+def _missing(problem: FileNotFoundError) -> str | None:
+    """The file of a table that is not there; None where it is a file of something else."""
+    path = str(problem.filename or "")
+    if path.endswith((".metadata.json", ".avro")):
+        return path
+    found = _MISSING.search(str(problem))
+    return found["path"] if found else None
 
 
 RESTORE = "restore it from a backup, or register an earlier metadata file of the table"

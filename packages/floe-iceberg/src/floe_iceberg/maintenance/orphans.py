@@ -15,6 +15,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from floe_iceberg.data_files import duckdb_path
 from floe_iceberg.errors import CatalogRefusedError, IcebergError, TableGoneError
 from floe_iceberg.inspection import look_at, tables_of
+from floe_iceberg.local_file_io import LocalFileIO
 from floe_iceberg.maintenance.guards import readable, refuse_shared_files, shown
 from floe_iceberg.maintenance.report import Kept, Report
 from floe_iceberg.shape import Identifier
@@ -117,7 +118,7 @@ class _Storage:
     """Lists files below a table's location, wherever PyIceberg finds them."""
 
     def __init__(self, table: Table) -> None:
-        io = table.io
+        io = table.io.arrow if isinstance(table.io, LocalFileIO) else table.io
         if not isinstance(io, PyArrowFileIO):
             raise IcebergError(
                 f"files of {shown(table)} cannot be listed by {type(io).__name__}",
