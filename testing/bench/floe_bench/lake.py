@@ -69,7 +69,10 @@ def write() -> str:
 
     from floe_iceberg import replace
 
-    return _said(replace(_catalog("write"), ORDERS, duckdb.connect(), _QUERY))
+    catalog, connection = _catalog("write"), duckdb.connect()
+    began = time.perf_counter()
+    done = replace(catalog, ORDERS, connection, _QUERY)
+    return f"{_said(done)} in {time.perf_counter() - began:.2f} s"
 
 
 def copy() -> str:
@@ -194,8 +197,11 @@ def _copied(folder: str, options: str) -> str:
     import duckdb
 
     Path(folder).mkdir()
-    duckdb.connect().execute(f"COPY ({_QUERY}) TO '{folder}/orders.parquet' ({options})")
-    return _files(1, Path(folder, "orders.parquet").stat().st_size)
+    connection = duckdb.connect()
+    began = time.perf_counter()
+    connection.execute(f"COPY ({_QUERY}) TO '{folder}/orders.parquet' ({options})")
+    seconds = time.perf_counter() - began
+    return f"{_files(1, Path(folder, 'orders.parquet').stat().st_size)} in {seconds:.2f} s"
 
 
 def _made(rows: str) -> str:
