@@ -184,6 +184,8 @@ def test_a_preview_is_of_now_or_of_then(shop: Path) -> None:
         (["preview", "gold.orders", "--at", "0001-01-01"], 1, "no snapshot from 0001-01-01"),
         (["maintain", "--older-than", "week"], 2, "`week` is no age; write it like 7d"),
         (["maintain", "--older-than", "999999d"], 2, "`999999d` is longer than a hundred years"),
+        (["maintain", "--compact", "--keep-last", "2"], 2, "Add `--expire`, or leave"),
+        (["maintain", "--compact", "--older-than", "9d"], 2, "Add `--expire` or `--orphans`, or"),
         (["maintain", "--older-than", "1h"], 2, "`--orphans` takes no lower `--older-than`"),
         (["list", "--catalog", "lake"], 2, "no catalog `lake`\n  help: It has `default`."),
     ],

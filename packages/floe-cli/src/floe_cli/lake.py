@@ -42,7 +42,8 @@ class Maintenance:
         is_dry_run: Whether nothing is changed.
 
     Raises:
-        UsageError: if the age may take files of a writer that is at work.
+        UsageError: if the age may take files of a writer that is at work, or an option has no
+            effect.
     """
 
     expire: bool = True
@@ -53,6 +54,16 @@ class Maintenance:
     is_dry_run: bool = False
 
     def __post_init__(self) -> None:
+        if self.keep_last is not None and not self.expire:
+            raise UsageError(
+                "`--keep-last` is about snapshots, which leave with `--expire` alone",
+                help="Add `--expire`, or leave `--keep-last` out.",
+            )
+        if self.older_than is not None and not (self.expire or self.orphans):
+            raise UsageError(
+                "`--older-than` is about snapshots and orphans, and `--compact` removes neither",
+                help="Add `--expire` or `--orphans`, or leave `--older-than` out.",
+            )
         if self.orphans and self.older_than is not None and self.older_than < _LEAST_ORPHAN_AGE:
             raise UsageError(
                 "files younger than a day may belong to a writer that is at work, so `--orphans` "
