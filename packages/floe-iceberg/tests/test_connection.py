@@ -116,3 +116,17 @@ def test_a_table_stays_though_the_block_would_roll_back(
 
     write(block)
     assert read(ORDERS) == [(1, "a")]
+
+
+def test_a_table_that_is_made_anew_says_how_many_rows_it_has(
+    write: Callable[[Callable[[Writer], object]], None],
+) -> None:
+    found = []
+
+    def make(writer: Writer) -> None:
+        for name in ("orders", "others"):
+            made = writer.execute(f"CREATE OR REPLACE TABLE {name} AS FROM range(3)")
+            found.append(made.fetchall())
+
+    write(make)
+    assert found == [[(3,)], [(3,)]]

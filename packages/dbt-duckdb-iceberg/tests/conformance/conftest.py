@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import freezegun
 import pytest
 from dbt.tests.fixtures.project import *  # noqa: F403 - fixtures; a plugin has to be named at the root
+
+# To stop the clock it looks at every attribute of every module that other tests have loaded; one of
+# floe_dagster builds Dagster's definitions. It has to know before dbt's suites are imported.
+freezegun.configure(extend_ignore_list=["floe_dagster"])
 
 
 @pytest.fixture(scope="class")

@@ -129,17 +129,17 @@ class Writer(Reader):
         self, name: Name, created: Creation, parameters: object
     ) -> duckdb.DuckDBPyConnection:
         """Let DuckDB have a table in place of an Iceberg table, which the query may read."""
-        super().execute(created.aimed_at(_new(name).sql), parameters)
-        return self._put(name)
+        counted = super().execute(created.aimed_at(_new(name).sql), parameters).fetchall()
+        self._put(name)
+        return self._connection.execute(f"SELECT {counted[0][0] if counted else 0} AS Count")
 
-    def _put(self, name: Name) -> duckdb.DuckDBPyConnection:
+    def _put(self, name: Name) -> None:
         """Let a new table have the name of an Iceberg table; one that is missing was dropped."""
         self.attachment.give_up(name)
-        renamed = self._connection.execute(
+        self._connection.execute(
             f"ALTER TABLE {_new(name).sql} RENAME TO {identifier(name.identifier)}"
         )
         self._changed[name.key] = name
-        return renamed
 
     def publish(self) -> None:
         """Commit each table that was created, changed or dropped.
