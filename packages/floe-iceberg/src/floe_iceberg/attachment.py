@@ -156,7 +156,8 @@ class Attached:
         tables: Where tables are that are not in `default` under their schema, by
             `schema.identifier`.
         path: DuckDB's file, for messages.
-        names: Names of the catalogs for messages, by key, where they are not the keys.
+        names: Names of the catalogs in platform.yaml, by key, for messages; none where floe did
+            not write the profile.
         at: The time that tables are read as of; now when None.
     """
 
