@@ -265,6 +265,27 @@ def test_what_a_lake_refuses_is_one_message_and_nothing_is_lost(
     assert {name: queried(name) for name in CONTENT} == CONTENT
 
 
+def test_a_lake_that_keeps_tables_elsewhere_is_refused_before_anything_is_written(
+    built: tuple[Path, seaweedfs.Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, weed = built
+    monkeypatch.chdir(folder)
+    wrong = platform(rest(weed), {**bucket(weed.s3, VENDED), "prefix": "marts"})
+    wrong["compute"]["default"]["properties"]["schema"] = "other"
+    write_product(folder, wrong)
+    failed = run_floe("run", "--quiet")
+    write_product(folder, good(weed))
+    assert (failed.exit_code, said(failed)) == (
+        1,
+        "error in seed raw_orders\n  --> dbt/seeds/raw_orders.csv\n"
+        "  the catalog places other.raw_orders in s3://lake/other/raw_orders, which is not below "
+        "s3://lake/marts, where its storage is; write the catalog's bucket and folder as `bucket` "
+        "and `prefix` of the storage, or let the catalog place its tables there",
+    )
+    assert run_floe("tables", "list", "--output", "json").stdout.count("raw_orders") == 1
+    assert {name: queried(name) for name in CONTENT} == CONTENT
+
+
 def said(failed: FloeResult) -> str:
     """What is said after the list of nodes, with names of files replaced; no secret is in it."""
     everything = failed.stdout + failed.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
 
-from floe_iceberg import Rows, append, files_of, replace, rewrite, scan_sql
+from floe_iceberg import (
+    Rows,
+    append,
+    create,
+    files_of,
+    open_catalog,
+    replace,
+    rewrite,
+    scan_sql,
+)
+from floe_iceberg.errors import CatalogSetupError
 
 ORDERS = ("sales", "orders")
 
@@ -98,3 +111,41 @@ def test_tables_of_a_new_namespace_are_created_at_the_same_time(
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(create, range(6)))
     assert sorted(name[-1] for name in catalog.list_tables("fresh")) == [f"t{n}" for n in range(6)]
+
+
+@pytest.mark.parametrize("end", ["", "/", "/warehouse", "/warehouse/"])
+def test_a_table_is_placed_below_its_storage(tmp_path: Path, end: str) -> None:
+    table = placed(tmp_path, f"file://{tmp_path}{end}")
+    assert table.location().startswith(f"file://{tmp_path}/warehouse/sales/")
+
+
+@pytest.mark.parametrize("end", ["/elsewhere", "/ware"])
+def test_a_table_that_would_be_elsewhere_than_its_storage_is_refused(
+    tmp_path: Path, end: str
+) -> None:
+    with pytest.raises(CatalogSetupError) as refused:
+        placed(tmp_path, f"file://{tmp_path}{end}")
+    folder = f"file://{tmp_path}"
+    message = re.sub(r"-\w{8},", ",", str(refused.value))
+    assert message == (
+        f"the catalog places sales.placed in {folder}/warehouse/sales/placed, which is not below "
+        f"{folder}{end}, where its storage is"
+    )
+    assert refused.value.help == (
+        "write the catalog's bucket and folder as `bucket` and `prefix` of the storage, or let the "
+        "catalog place its tables there"
+    )
+    assert list((tmp_path / "warehouse").rglob("*.*")) == []
+
+
+def placed(folder: Path, storage: str) -> Table:
+    catalog = open_catalog(
+        {
+            "type": "sql",
+            "uri": f"sqlite:///{folder}/catalog.db",
+            "warehouse": f"file://{folder}/warehouse",
+            "storage-location": storage,
+        }
+    )
+    create(catalog, ("sales", "placed"), {"a": "INTEGER"})
+    return catalog.load_table(("sales", "placed"))

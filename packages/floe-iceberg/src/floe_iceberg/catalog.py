@@ -40,6 +40,8 @@ def open_catalog(properties: Mapping[str, str]) -> Catalog:
             Java library calls them, `jdbc.user`, `jdbc.password` and `client.assume-role.arn`.
             `oauth2-client-id` and `oauth2-client-secret` make up PyIceberg's `credential`.
             `s3.sse.type: kms` and `s3.sse.key` are Java's names too: S3 encrypts with that key.
+            `storage-location` is a URI that new tables have to be below, where a REST catalog
+            places them.
 
     Raises:
         CatalogSetupError: if files would be somewhere else than the warehouse says, `s3.sse.type`

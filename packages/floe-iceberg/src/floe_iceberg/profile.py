@@ -33,6 +33,7 @@ Secret = Callable[[SecretRef], str]
 _ROLE = "client.assume-role.arn"
 DELEGATION = "header.X-Iceberg-Access-Delegation"
 _VENDED = "vended-credentials"
+STORAGE_LOCATION = "storage-location"
 CLIENT_ID, CLIENT_SECRET = "oauth2-client-id", "oauth2-client-secret"
 _REGION = "us-east-1"
 """What servers that speak S3 and are not AWS take; PyArrow would ask AWS otherwise."""
@@ -67,6 +68,7 @@ _ELSEWHERE = {
     "s3.server-side-encryption": "`s3.sse.type: kms`",
     "s3.sse-kms-key-id": "`s3.sse.key`, with `s3.sse.type: kms`",
     DELEGATION: "`credentials: {mode: vended_credentials}` of the storage",
+    STORAGE_LOCATION: "`storage` of the platform",
 }
 """Properties of PyIceberg that a profile has a place of its own for."""
 
@@ -304,6 +306,14 @@ class RestCatalog(_Kind):
         self, catalog: CatalogProfile, storage: StorageProfile | None, data: Path
     ) -> str | None:
         return catalog.warehouse
+
+    def properties(
+        self, catalog: CatalogProfile, storage: StorageProfile | None, data: Path, secret: Secret
+    ) -> dict[str, str]:
+        """As of other catalogs; where tables have to be goes along, for the server decides."""
+        found = super().properties(catalog, storage, data, secret)
+        location = _location(storage, data)
+        return found if location is None else {STORAGE_LOCATION: location, **found}
 
     def _sign_in(
         self, catalog: CatalogProfile, storage: StorageProfile | None, secret: Secret

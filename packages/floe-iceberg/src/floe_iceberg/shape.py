@@ -23,8 +23,9 @@ from pyiceberg.table.sorting import (
 from pyiceberg.table.update import AddSortOrderUpdate, SetDefaultSortOrderUpdate
 from pyiceberg.transforms import IdentityTransform
 
-from floe_iceberg.errors import IcebergError
+from floe_iceberg.errors import CatalogSetupError, IcebergError
 from floe_iceberg.partitions import PartitionBy, free_name, partition_spec
+from floe_iceberg.profile import STORAGE_LOCATION
 from floe_iceberg.scan import COLUMN_TYPES, column_types
 from floe_iceberg.sql import identifier
 from floe_iceberg.types import (
@@ -144,6 +145,9 @@ def creation(
     """Begin to create a table; nothing is there before the transaction is committed.
 
     Everything is in what it begins with: some catalogs take one change of each kind.
+
+    Raises:
+        CatalogSetupError: if the catalog would place it outside of `storage-location`.
     """
     docs = layout.docs or {}
     fields = [
@@ -165,6 +169,7 @@ def creation(
         sort_order=_sort_order(layout.sort_by, schema),
         properties=properties,
     )
+    _require_place(catalog, name, transaction.table_metadata.location)
     keep_types(transaction, columns)  # where the catalog has given other ids to the columns
     return transaction
 
@@ -199,6 +204,25 @@ def _unique_location(catalog: Catalog, name: Identifier) -> str | None:
         if base.endswith(f"/{end}"):
             base = base[: -len(end)] + _folder_name(end)
     return f"{base}/{folder}-{uuid4().hex[:8]}"
+
+
+def _require_place(catalog: Catalog, name: Identifier, location: str) -> None:
+    """Let no table be elsewhere than its storage is; a REST catalog says where it puts one."""
+    wanted = catalog.properties.get(STORAGE_LOCATION)
+    if wanted is None or _place(location).startswith(_place(wanted)):
+        return
+    raise CatalogSetupError(
+        f"the catalog places {'.'.join(name)} in {location}, which is not below {wanted}, where its "
+        "storage is",
+        "write the catalog's bucket and folder as `bucket` and `prefix` of the storage, or let the "
+        "catalog place its tables there",
+    )
+
+
+def _place(uri: str) -> str:
+    """A folder's URI as others are compared with it."""
+    scheme, _, path = re.sub(r"^(?!\w+:/)", "file:", uri).partition(":")
+    return f"{'s3' if scheme in ('s3a', 's3n') else scheme}:/{path.strip('/')}/"
 
 
 def _folder_name(name: str) -> str:
