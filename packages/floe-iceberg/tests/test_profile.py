@@ -187,6 +187,7 @@ def test_storage_of_a_rest_catalog(
     assert found == {
         "type": "rest",
         "uri": URI,
+        "storage-location": "s3://lake/floe",
         "s3.region": "eu-central-1",
         "s3.endpoint": "https://s3.acme.dev",
         "s3.force-virtual-addressing": "false",

@@ -212,8 +212,8 @@ def _require_place(catalog: Catalog, name: Identifier, location: str) -> None:
     if wanted is None or _place(location).startswith(_place(wanted)):
         return
     raise CatalogSetupError(
-        f"the catalog places {'.'.join(name)} in {location}, which is not below {wanted}, where its "
-        "storage is",
+        f"the catalog places {'.'.join(name)} in {location}, which is not below {wanted}, where "
+        "its storage is",
         "write the catalog's bucket and folder as `bucket` and `prefix` of the storage, or let the "
         "catalog place its tables there",
     )
