@@ -327,3 +327,40 @@ def test_python_models_see_and_give_what_duckdb_can(project: Project) -> None:
     project.forget_duckdb()
     project.dbt("run", "-s", "inc")
     assert project.rows("inc") == [(n,) for n in range(6)]
+
+
+def test_the_result_of_a_node_tells_of_its_commit(project: Project) -> None:
+    incremental = "{{{{ config(materialized='incremental', {}) }}}} select 1 as id, 'a' as name"
+    project.write(
+        {
+            "seeds/items.csv": SEED,
+            "big": "select id * 10 as id, name from {{ ref('items') }}",
+            "appended": incremental.format("incremental_strategy='append'"),
+            "merged": incremental.format("incremental_strategy='merge', unique_key='id'"),
+            "replaced": incremental.format("incremental_strategy='delete+insert', unique_key='id'"),
+            "partitions": incremental.format(
+                "incremental_strategy='insert_overwrite', partition_by='id'"
+            ),
+            "models/frame.py": "def model(dbt, session):\n    return dbt.ref('big')\n",
+            "snapshots/kept.yml": (
+                "snapshots:\n  - name: kept\n    relation: ref('big')\n"
+                "    config: {unique_key: id, strategy: check, check_cols: [name]}\n"
+            ),
+            "seen": "{{ config(materialized='view') }} select * from {{ ref('big') }}",
+        }
+    )
+    for _ in range(2):
+        responses = project.dbt("build").responses
+        assert "snapshot_id" not in responses.pop("seen")
+        for name, response in responses.items():
+            table = project.table(name)
+            snapshot = table.current_snapshot()
+            assert snapshot is not None
+            assert snapshot.summary is not None
+            assert (name, response.get("location")) == (name, table.location()), response
+            assert response["snapshot_id"] == str(snapshot.snapshot_id)
+            for total in ("total_data_files", "total_files_size", "total_records"):
+                assert response[total] == int(snapshot.summary[total.replace("_", "-")] or "")
+            written = int(snapshot.summary["added-files-size"] or 0)
+            assert (name, response["added_files_size"]) == (name, written)
+            assert response["added_files"] == (1 if written else 0)

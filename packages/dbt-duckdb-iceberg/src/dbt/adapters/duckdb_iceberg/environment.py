@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 from dbt.adapters.contracts.connection import AdapterResponse
@@ -16,6 +16,9 @@ from dbt.adapters.duckdb_iceberg.errors import explained
 from floe_iceberg.attachment import Attachment, StoredView
 from floe_iceberg.errors import IcebergError
 from floe_iceberg.statements import Change, changes
+
+if TYPE_CHECKING:
+    from floe_iceberg import Committed
 
 
 class IcebergEnvironment(LocalEnvironment):
@@ -106,16 +109,26 @@ class IcebergCursor:
     """A cursor that knows Iceberg tables: those it reads are there, and those it changes change.
 
     Attributes:
-        rows: Rows that were written since dbt last asked; None where nothing was.
+        rows: Rows that were written since `forget`; None where nothing was.
+        done: The commit that wrote them, if it was one of dbt's own writes.
     """
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection, lake: Attachment) -> None:
         self._cursor = cursor
         self._lake = lake
         self.rows: int | None = None
+        self.done: Committed | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
+
+    def has_written(self, done: Committed) -> None:
+        """Keep what a commit has done until dbt has asked for it."""
+        self.rows, self.done = done.rows, done
+
+    def forget(self) -> None:
+        """Let nothing have been written."""
+        self.rows, self.done = None, None
 
     def sql(self, query: str, **options: Any) -> Any:
         """A relation, as DuckDB makes it, of Iceberg tables too."""

@@ -11,6 +11,7 @@ import duckdb
 from dbt.adapters.base import BaseRelation
 from dbt.adapters.base.impl import ConstraintSupport
 from dbt.adapters.base.meta import available
+from dbt.adapters.contracts.connection import AdapterResponse
 from dbt.adapters.contracts.relation import RelationType
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.duckdb.impl import DuckDBAdapter, DuckDBConfig
@@ -191,12 +192,14 @@ class IcebergAdapter(DuckDBAdapter):
                 catalog = lake.catalog(place.catalog)
                 done = replace(catalog, place.identifier, cursor, f"{sql}\n", layout)
                 lake.written(name, place, done.table)
-        self._handle.rows = done.rows
+        self._handle.has_written(done)
 
     @available
-    def written_rows(self) -> int:
-        """Rows that this thread has written last."""
-        return self._handle.rows or 0
+    def response(self) -> AdapterResponse:
+        """What dbt is to record of what this thread has written last."""
+        response: AdapterResponse = self.connections.get_response(self._handle)
+        self._handle.forget()
+        return response
 
     def _layout(self, config: Any, given: Mapping[str, str]) -> Layout:
         """What a model's configuration says of its table."""
@@ -297,7 +300,7 @@ class IcebergAdapter(DuckDBAdapter):
                 catalog = lake.catalog(place.catalog)
                 done = overwrite_partitions(catalog, place.identifier, self._cursor, rows)
                 lake.written(name, place, done.table)
-        self._handle.rows = done.rows
+        self._handle.has_written(done)
         return "select 1"
 
     def _rewrite(
@@ -353,7 +356,7 @@ class IcebergAdapter(DuckDBAdapter):
                     lake.written(name, place, done.table)
             finally:
                 cursor.execute(f"DROP TABLE IF EXISTS {copy}")
-        self._handle.rows = done.rows
+        self._handle.has_written(done)
 
     def _columns(
         self, table: Table, source: BaseRelation, on_schema_change: str

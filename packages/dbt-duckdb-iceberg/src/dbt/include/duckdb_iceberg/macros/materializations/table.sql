@@ -23,7 +23,7 @@
 {% endmaterialization %}
 
 
-{#- Makes a table hold what the model gives, in one commit; `main` gets the number of rows. -#}
+{#- Makes a table hold what the model gives, in one commit; `main` gets what it did. -#}
 {% macro duckdb_iceberg__write_model(target_relation, language) %}
   {%- if language == 'python' -%}
     {% do adapter.write_python_model(target_relation, model, duckdb_iceberg__python_code(compiled_code, target_relation), config) %}
@@ -34,11 +34,10 @@
 {% endmacro %}
 
 
-{#- The result of the model: the statement is not run again, and the rows are those just written. -#}
+{#- The result of the model: the statement is not run again, and what it did is what was just written. -#}
 {% macro duckdb_iceberg__report(sql) %}
-  {% call noop_statement('main', 'OK', 'OK', adapter.written_rows()) %}
-    {{ sql }}
-  {% endcall %}
+  {% do write(sql) %}
+  {% do store_result('main', response=adapter.response()) %}
 {% endmacro %}
 
 
