@@ -346,6 +346,40 @@ class TestBuild:
         assert "days" in nodes
         assert nodes["revenue"].status == "skipped"
 
+    def test_tells_the_columns_of_what_is_made_and_read_where_asked(
+        self, engine: DbtCore, shop: Any
+    ) -> None:
+        shop.write(
+            {
+                "models/sources.yml": "sources: [{name: main, tables: [{name: raw_orders}]}]\n",
+                "models/paid.sql": (
+                    "{{ config(materialized='ephemeral') }}\n"
+                    "select id, {'day': current_date} as at from {{ source('main', 'raw_orders') }}"
+                ),
+                "models/last.sql": "select * from {{ ref('paid') }}, {{ ref('revenue') }}",
+            }
+        )
+        quiet = by_name(engine.build(shop.invocation(), Selection(), ignore).nodes)
+        assert [(node.columns, node.read) for node in quiet.values() if node.columns] == []
+        invocation = shop.invocation(describes=True)
+        built = by_name(engine.build(invocation, Selection(select=("last",)), ignore).nodes)
+        orders = {"id": "INTEGER", "status": "VARCHAR", "amount": "INTEGER"}
+        revenue = {"status": "VARCHAR", "amount": "HUGEINT"}
+        assert built["last"].columns == {"id": "INTEGER", "at": 'STRUCT("day" DATE)', **revenue}
+        assert built["last"].read == {
+            "source.shop.main.raw_orders": orders,
+            "model.shop.revenue": revenue,
+        }
+        every = by_name(engine.build(invocation, Selection(), ignore).nodes)
+        assert {name: node.columns for name, node in every.items() if node.columns} == {
+            "raw_orders": orders,
+            "stg_orders": orders,
+            "revenue": revenue,
+            "last": built["last"].columns,
+        }
+        assert every["revenue"].read == {}
+        assert list(every["last"].columns) == ["id", "at", "status", "amount"]
+
 
 class TestUnreachable:
     def test_another_process_holds_the_database(self, engine: DbtCore, shop: Any) -> None:

@@ -15,6 +15,8 @@ import orjson
 
 from floe_dbt import messages
 from floe_dbt.engine import (
+    Columns,
+    Commit,
     Event,
     Invocation,
     Listener,
@@ -41,6 +43,7 @@ _STATUSES: Mapping[str, NodeStatus] = {
     "warn": "warn",
     "fail": "fail",
 }
+_STORED = frozenset({"model", "seed", "snapshot"})
 _BATCH = re.compile(r"batch (\d{4}(?:-\d\d(?:-\d\d(?:T\d\d)?)?)?) of ")
 """How dbt describes a batch: by its start, as exactly as batches of its size need."""
 
@@ -67,6 +70,7 @@ class BuildLog:
         invocation: Invocation,
         listener: Listener,
         count_rows: Callable[[str], int | None],
+        describe: Callable[[str], Columns],
     ) -> None:
         self.finished: list[NodeFinished] = []
         self.is_cancelled = threading.Event()
@@ -75,6 +79,8 @@ class BuildLog:
         self._invocation = invocation
         self._listener = listener
         self._count_rows = count_rows
+        self._describe = describe
+        self._described: set[str] = set()
         self._lock = threading.Lock()
         self._open: Counter[str] = Counter()
         self._started: set[str] = set()
@@ -154,6 +160,7 @@ class BuildLog:
         # Of a microbatch model dbt says how many batches failed, and elsewhere why the first did.
         message = self._causes.get(node.unique_id, result.message)
         source, compiled = self._files(node.unique_id)
+        columns, read = self._columns(node) if status == "success" else ({}, {})
         self._emit_finished(
             NodeFinished(
                 unique_id=node.unique_id,
@@ -170,8 +177,27 @@ class BuildLog:
                 compiled_path=str(compiled) if compiled is not None else None,
                 relation=node.node_relation.relation_name or None,
                 batches=tuple(sorted(self._batches.get(node.unique_id, ()), key=_start)),
+                commit=_commit(result) if status == "success" else None,
+                columns=columns,
+                read=read,
             )
         )
+
+    def _columns(self, node: Any) -> tuple[Columns, Mapping[str, Columns]]:
+        """Columns of what a node has made, and of what it reads that nobody has told of yet."""
+        relation = node.node_relation.relation_name
+        if not self._invocation.describes or node.resource_type not in _STORED or not relation:
+            return {}, {}
+        nodes = self._manifest_nodes()
+        unknown = {}
+        with self._lock:
+            self._described.add(node.unique_id)
+            for name in _sources(nodes, node.unique_id):
+                if name not in self._described:
+                    self._described.add(name)
+                    unknown[name] = str(nodes[name].get("relation_name") or "")
+        read = {name: self._describe(place) for name, place in unknown.items() if place}
+        return self._describe(relation), {name: known for name, known in read.items() if known}
 
     def _rows(self, node: Any, result: Any) -> int | None:
         """Rows that were written: what the adapter tells, else the size of a table made anew."""
@@ -248,10 +274,44 @@ class BuildLog:
                 try:
                     content = (self._invocation.target_path / "manifest.json").read_bytes()
                     manifest = orjson.loads(content)
-                    self._nodes = {**manifest["nodes"], **manifest.get("unit_tests", {})}
+                    self._nodes = {
+                        **manifest["nodes"],
+                        **manifest["sources"],
+                        **manifest.get("unit_tests", {}),
+                    }
                 except (OSError, ValueError, KeyError):
                     self._nodes = {}
             return self._nodes
+
+
+def _sources(nodes: Mapping[str, Any], unique_id: str) -> set[str]:
+    """What a node reads: its parents, and those of parents that are only a part of its SQL."""
+    found: set[str] = set()
+    waiting = [unique_id]
+    while waiting:
+        node = nodes.get(waiting.pop(), {})
+        for name in (node.get("depends_on") or {}).get("nodes", ()):
+            parent = nodes.get(name)
+            if parent is not None and name not in found:
+                found.add(name)
+                if (parent.get("config") or {}).get("materialized") == "ephemeral":
+                    waiting.append(name)
+    return found
+
+
+def _commit(result: Any) -> Commit | None:
+    """The snapshot that dbt-duckdb-iceberg tells of; a protobuf keeps numbers as floats."""
+    told = dict(result.adapter_response)
+    if "snapshot_id" not in told or "location" not in told:
+        return None
+    totals = ("total_data_files", "total_files_size", "total_records")
+    return Commit(
+        snapshot_id=int(told["snapshot_id"]),
+        location=told["location"],
+        added_files=int(told.get("added_files", 0)),
+        added_files_size=int(told.get("added_files_size", 0)),
+        **{name: int(told[name]) for name in totals if name in told},
+    )
 
 
 def _start(batch: Window) -> datetime:

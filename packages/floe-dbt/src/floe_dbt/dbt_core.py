@@ -28,6 +28,7 @@ from floe_dbt import messages, project
 from floe_dbt.build_log import BuildLog
 from floe_dbt.engine import (
     BuildResult,
+    Columns,
     CommandResult,
     DbtError,
     Invocation,
@@ -109,7 +110,9 @@ class DbtCore:
         arguments += [*_threads(invocation), *_window(invocation)]
         if full_refresh:
             arguments.append("--full-refresh")
-        build = _Build(invocation, arguments, BuildLog(invocation, listener, _count_rows))
+        build = _Build(
+            invocation, arguments, BuildLog(invocation, listener, _count_rows, _describe)
+        )
         self._builds.append(build)
         try:
             return build.run()
@@ -313,6 +316,19 @@ def _count_rows(relation: str) -> int | None:
                 _, table = adapter.execute(f"select count(*) from {relation}", fetch=True)
                 return int(table.rows[0][0])
     return None
+
+
+def _describe(relation: str) -> Columns:
+    """Columns of a relation, as the database has them; none if it cannot tell."""
+    for adapter in _adapters():
+        # What is nice to have must not fail a model that has been built.
+        with contextlib.suppress(Exception), adapter.connection_named("floe_columns"):
+            if adapter.type().startswith("duckdb"):
+                _, table = adapter.execute(f"describe {relation}", fetch=True)
+                return {str(row[0]): str(row[1]) for row in table.rows}
+            rows = adapter.get_column_schema_from_query(f"select * from {relation} where false")
+            return {str(column.name): str(column.dtype) for column in rows}
+    return {}
 
 
 def _make_database_folder(invocation: Invocation) -> None:

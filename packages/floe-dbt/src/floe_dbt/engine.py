@@ -57,6 +57,7 @@ class Invocation:
         environment: Variables that dbt sees on top of the process's own: secrets, mostly.
         threads: Number of dbt threads; the profile's when None.
         window: Event time that a build of microbatch models processes; when None, dbt decides.
+        describes: Whether the database is asked for the columns of what a build makes and reads.
     """
 
     root: Path
@@ -69,6 +70,7 @@ class Invocation:
     environment: Mapping[str, str] = field(default_factory=dict)
     threads: int | None = None
     window: Window | None = None
+    describes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,33 @@ class NodeStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Commit:
+    """The Iceberg snapshot that a node made.
+
+    Attributes:
+        snapshot_id: The snapshot.
+        location: URI of the table's folder.
+        added_files: Data and delete files that were written.
+        added_files_size: Bytes of them.
+        total_data_files: Data files of the table after it.
+        total_files_size: Bytes of all files of the table after it.
+        total_records: Rows of the table's data files after it, those that are deleted included.
+    """
+
+    snapshot_id: int
+    location: str
+    added_files: int
+    added_files_size: int
+    total_data_files: int | None = None
+    total_files_size: int | None = None
+    total_records: int | None = None
+
+
+Columns = Mapping[str, str]
+"""The database's type of each column of a relation, by name, in the relation's order."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeFinished:
     """A node ended.
 
@@ -114,6 +143,10 @@ class NodeFinished:
         traceback: Of a Python transform that failed: the user's frames.
         metadata: What a transform that is not dbt's has to tell, as JSON.
         batches: Of a microbatch model: the batches that were built, in order.
+        commit: The snapshot that was made, where the relation is an Iceberg table.
+        columns: Columns of the relation, where the invocation asks for them.
+        read: Columns of what the node reads and this build did not make, by unique id; each is told
+            once a build, with the first node that reads it.
     """
 
     unique_id: str
@@ -132,6 +165,9 @@ class NodeFinished:
     traceback: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     batches: tuple[Window, ...] = ()
+    commit: Commit | None = None
+    columns: Columns = field(default_factory=dict)
+    read: Mapping[str, Columns] = field(default_factory=dict)
 
 
 Event = NodeStarted | NodeFinished
