@@ -103,8 +103,8 @@ check-generated: sync ## Check that `make generate` would change nothing
 	diff -ru $(SCHEMAS) "$$fresh/schemas" && diff -ru $(REFERENCE) "$$fresh/reference" || \
 	{ echo "Generated files are out of date: run \`make generate\`." >&2; exit 1; }
 
-refresh-cases: sync ## Write the expected output of the planted mistakes anew
-	FLOE_REFRESH_CASES=1 $(RUN) pytest -q packages/floe-cli/tests/test_cases.py
+refresh-cases: sync ## Write the expected output of the planted mistakes and the sessions anew
+	FLOE_REFRESH_CASES=1 $(RUN) pytest -q -n auto -m "" packages/floe-cli/tests/test_cases.py packages/floe-cli/tests/test_sessions.py
 
 fmt: sync ## Format the code and apply safe fixes
 	$(RUN) ruff check --fix

@@ -73,6 +73,7 @@ def test_the_platform_of_the_commit_counts(shop: Path) -> None:
     assert result.exit_code == 1
 
 
+@pytest.mark.integration
 def test_a_platform_file_of_the_repository_is_the_commits(shop: Path) -> None:
     file = shop.parents[1] / "platform" / "dev" / "platform.yaml"
     change(file, "threads: 2", "threads: 6")
@@ -80,6 +81,7 @@ def test_a_platform_file_of_the_repository_is_the_commits(shop: Path) -> None:
     assert "  ~ properties.threads: 2 -> 6\n" in result.stdout
 
 
+@pytest.mark.integration
 def test_the_repository_stays_as_it_is(shop: Path) -> None:
     change(shop / "dbt" / "models" / "customers.sql", "select", "select --\n")
     (shop / "new.txt").write_text("staged")
@@ -132,6 +134,7 @@ def add_package(shop: Path) -> None:
     (shop / "dbt" / "models" / "one.sql").write_text("select {{ shared.one() }} as x")
 
 
+@pytest.mark.integration
 def test_installed_packages_are_used_for_the_commit(shop: Path) -> None:
     add_package(shop)
     assert run_floe("deps", "--env", "dev").exit_code == 0
@@ -142,6 +145,7 @@ def test_installed_packages_are_used_for_the_commit(shop: Path) -> None:
     assert result.exit_code == 1
 
 
+@pytest.mark.integration
 def test_a_package_that_comes_is_told_without_its_hash(shop: Path) -> None:
     add_package(shop)
     assert run_floe("deps", "--env", "dev").exit_code == 0

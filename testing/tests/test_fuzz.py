@@ -428,7 +428,7 @@ def check_diagnostic(diagnostic: Diagnostic, folder: Path) -> None:
 
 
 @given(mutants())
-@examples(400)
+@examples(120)
 def test_library(folder: Path, pair: tuple[bytes, bytes]) -> None:
     """A file is refused with diagnostics, or becomes artifacts that can be read again."""
     write(folder, pair)
@@ -475,14 +475,14 @@ FORMATS = st.sampled_from(("text", "json", "github", "sarif"))
 
 
 @given(mutants(), FORMATS)
-@examples(150, share=0.5)
+@examples(50, share=0.5)
 def test_validate(folder: Path, pair: tuple[bytes, bytes], format: str) -> None:
     write(folder, pair)
     check_result(run_floe("validate", "-C", str(folder), "--output", format), format)
 
 
 @given(mutants(names=("base",)), FORMATS)
-@examples(8, share=0.05)
+@examples(4, share=0.05)
 def test_compile(folder: Path, pair: tuple[bytes, bytes], format: str) -> None:
     """With dbt, which parses its project anew where the change reaches it."""
     write(folder, pair)

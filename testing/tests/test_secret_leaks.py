@@ -149,6 +149,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kuberne
         yield cluster
 
 
+@pytest.mark.integration
 def test_secrets_are_nowhere(
     guarded: Path,
     planted: Kubernetes,
@@ -175,6 +176,7 @@ def test_secrets_are_nowhere(
     assert traces(secrets, places, texts) == []
 
 
+@pytest.mark.integration
 def test_a_run_asks_a_server_once(
     guarded: Path, planted: Kubernetes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

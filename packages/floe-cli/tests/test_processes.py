@@ -21,6 +21,8 @@ FLOE = str(Path(sys.executable).with_name("floe"))
 ENDLESS = "select sum(a.range * b.range) as n from range(10000000) a, range(10000000) b"
 PATIENCE = 120  # seconds until a test gives a process up
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:

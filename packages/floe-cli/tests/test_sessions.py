@@ -18,6 +18,10 @@ from floe_testing.cli import normalise, run_floe
 
 SESSIONS = Path(__file__).parent / "sessions"
 NAMES = sorted(path.stem for path in SESSIONS.glob("*.txt"))
+LONG = frozenset(
+    {"diff", "explain", "packages", "python", "queries", "selections", "two_projects", "vars"}
+)
+"""Sessions of many compiles and runs, which `make test-integration` plays."""
 
 
 def steps(text: str) -> Iterator[str]:
@@ -51,7 +55,10 @@ def play(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "".join(parts)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.integration] * (name in LONG)) for name in NAMES],
+)
 def test_session(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = SESSIONS / f"{name}.txt"
     actual = play(path.read_text(), tmp_path, monkeypatch)

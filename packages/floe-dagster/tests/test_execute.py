@@ -285,6 +285,7 @@ def test_an_interrupt_cancels_the_run(slow: Product, number: signal.Signals) -> 
     assert "base" not in names
 
 
+@pytest.mark.integration
 def test_a_killed_run_reads_as_crashed(slow: Product) -> None:
     command = [sys.executable, "-c", RUN_SLOWLY, str(slow.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

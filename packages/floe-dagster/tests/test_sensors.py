@@ -225,6 +225,7 @@ def test_an_asset_of_another_product(events: Product, instance: dg.DagsterInstan
     assert unused.tick() == []
 
 
+@pytest.mark.integration
 def test_a_job_that_fails(events: Product) -> None:
     """Runs of `floe run` count, those of other products and outcomes do not."""
     with open_instance(events.layout) as instance:

@@ -171,6 +171,7 @@ def test_launch_configuration(events: Product) -> None:
         assert events.query(ROWS) == [4]
 
 
+@pytest.mark.integration
 def test_a_job_over_models_with_different_batches(events: Product) -> None:
     """A schedule or sensor starts it without a partition, and dbt decides what is due."""
     definitions = build_definitions(events.artifacts, root=events.root)
