@@ -41,6 +41,7 @@ from floe_iceberg.snapshots import snapshot_at
 from floe_iceberg.sql import identifier, literal
 from floe_iceberg.statements import Chain, Change, candidates, with_database
 from floe_iceberg.table import create, load, rewrite
+from floe_iceberg.tracing import table_span
 
 OWN = "default"
 """Key of the catalog that tables go to unless something else is said."""
@@ -468,7 +469,14 @@ class Attachment:
     def _scan(self, table: Table, at: datetime | None = None) -> str:
         """What reads a table, once DuckDB has the keys and extensions for it."""
         snapshot_id = snapshot_at(table, at).snapshot_id if at is not None else None
-        files = files_of(table, snapshot_id)
+        with table_span("scan", table.name()) as span:
+            files = files_of(table, snapshot_id)
+            span.set_attributes(
+                {
+                    "iceberg.files.data": len(files.data),
+                    "iceberg.files.delete": len(files.deletes),
+                }
+            )
         cursor = self._new_cursor()
         try:
             configure(cursor, table.io.properties, table.location())

@@ -35,6 +35,7 @@ from floe_iceberg.data_files import (
 from floe_iceberg.engine import configure
 from floe_iceberg.errors import IcebergError, WriteError
 from floe_iceberg.table_files import remove, unreferenced
+from floe_iceberg.tracing import table_span
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -127,17 +128,7 @@ class Draft:
         key = (query, folder.uri, schema.model_dump_json(), spec.model_dump_json(), basis)
         self._discard_all_but({key} | {k for k in self._written if k == ("deletes", basis)})
         self.reach(transaction._table)
-        if key not in self._written:
-            with _writing(transaction, folder):
-                self._written[key] = write_data_files(
-                    self.connection,
-                    query,
-                    folder,
-                    schema=schema,
-                    spec=spec,
-                    options=WriteOptions.of(metadata.properties),
-                )
-        written = self._written[key]
+        written = self._once(key, transaction, query)
         for name in sorted(required | {field.name for field in schema.fields if field.required}):
             number = schema.find_field(name).field_id
             nulls = sum(file.null_value_counts.get(number, 0) for file in written.files)
@@ -159,7 +150,8 @@ class Draft:
                 partition that its rows are of; None where they are of several.
 
         Raises:
-            duckdb.Error: if a query fails or files cannot be written.
+            WriteError: if files cannot be written.
+            duckdb.Error: if a query fails.
         """
         metadata = transaction.table_metadata
         schema, spec = metadata.schema(), metadata.spec()
@@ -168,23 +160,46 @@ class Draft:
         keys = {(query, *shape, partition): (query, partition) for query, partition in queries}
         self._discard_all_but(set(keys))
         self._io = transaction._table.io
-        for key, (query, partition) in keys.items():
-            if key not in self._written:
-                self._written[key] = write_data_files(
-                    self.connection,
-                    query,
-                    folder,
-                    schema=schema,
-                    spec=spec,
-                    options=WriteOptions.of(metadata.properties),
-                    partition=partition,
-                )
-        found = [self._written[key] for key in keys]
+        found = [
+            self._once(key, transaction, query, partition)
+            for key, (query, partition) in keys.items()
+        ]
         return Written(
             tuple(file for written in found for file in written.files),
             sum(written.rows for written in found),
             sum(written.bytes for written in found),
         )
+
+    def _once(
+        self,
+        key: Hashable,
+        transaction: Transaction,
+        query: str,
+        partition: Record | None = None,
+    ) -> Written:
+        if key in self._written:
+            return self._written[key]
+        metadata = transaction.table_metadata
+        folder = _folder(transaction)
+        with table_span("write", transaction._table.name()) as span, _writing(transaction, folder):
+            written = write_data_files(
+                self.connection,
+                query,
+                folder,
+                schema=metadata.schema(),
+                spec=metadata.spec(),
+                options=WriteOptions.of(metadata.properties),
+                partition=partition,
+            )
+            span.set_attributes(
+                {
+                    "iceberg.files.added": len(written.files),
+                    "iceberg.bytes.added": written.bytes,
+                    "iceberg.rows.added": written.rows,
+                }
+            )
+        self._written[key] = written
+        return written
 
     def write_deletes(
         self, transaction: Transaction, query: str, of: dict[str, DataFile], basis: Hashable
@@ -223,6 +238,24 @@ class Draft:
             CommitStateUnknownException: if nobody can say whether it landed.
             WriteError: if the metadata could not be written.
         """
+        with table_span("commit", transaction._table.name()) as span:
+            done = self._commit(transaction, change, attempt, branch, expires)
+            span.set_attributes(
+                {
+                    "iceberg.operation": change.operation.value,
+                    "iceberg.snapshot.id": str(done.snapshot_id),
+                    "iceberg.files.added": done.files_added,
+                    "iceberg.files.removed": done.files_removed,
+                    "iceberg.bytes.added": done.bytes,
+                    "iceberg.rows.added": done.rows,
+                    "iceberg.commit.attempt": attempt,
+                }
+            )
+        return done
+
+    def _commit(
+        self, transaction: Transaction, change: Change, attempt: int, branch: str, expires: bool
+    ) -> Committed:
         producer = Replace(transaction, change, branch=branch)
         try:
             producer.commit()

@@ -50,6 +50,7 @@ from floe_iceberg.shape import (
     stored_query,
 )
 from floe_iceberg.snapshots import files_of_branch
+from floe_iceberg.tracing import table_span
 from floe_iceberg.types import parse_types
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def load(catalog: Catalog, name: Identifier) -> Table | None:
     Raises:
         TableGoneError: if there is one, and its metadata is gone or cannot be read.
     """
-    with _readable(name):
+    with table_span("load", name), _readable(name):
         try:
             return catalog.load_table(name)
         except NoSuchTableError:
