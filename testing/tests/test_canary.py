@@ -45,7 +45,11 @@ OTHER_VALUES: dict[tuple[str, FieldPath], Any] = {
     ("platform", ("layers", "bronze", "catalog")): None,
     ("platform", ("compute", "default", "type")): None,
     ("platform", ("compute", "serving", "type")): None,
-    ("platform", ("observability", "tracing", "exporter")): "none",
+    ("platform", ("observability", "tracing", "exporter")): None,
+    ("platform", ("observability", "tracing", "sampling", "sampler")): None,
+    ("platform", ("observability", "tracing", "sampling", "ratio")): 0.5,
+    ("platform", ("observability", "lineage", "transport")): None,
+    ("platform", ("observability", "deadline_seconds")): 8.5,
     ("platform", ("security", "secret_backends", "primary")): "kubernetes",
     ("platform", ("resource_presets", "small", "requests", "cpu")): "200m",
     ("platform", ("resource_presets", "small", "limits", "cpu")): "2",
@@ -81,6 +85,16 @@ OTHER_VALUES: dict[tuple[str, FieldPath], Any] = {
     ("floe", ("consumption", "cube", "pre_aggregations", "refresh_schedule")): "5 5 * * *",
 }
 """None: a name that others refer to, or a choice that decides which keys there are."""
+
+OTHER_LINEAGE: tuple[dict[str, Any], ...] = (
+    {"transport": "file", "path": "canary/lineage.jsonl"},
+    {
+        "transport": "kafka",
+        "topic": "canary-topic",
+        "properties": {"bootstrap.servers": "canary:9092", "acks": 1},
+    },
+)
+"""What other transports of lineage have; their keys exclude each other."""
 
 
 def leaves(data: Any, path: FieldPath = ()) -> Iterator[FieldPath]:
@@ -187,8 +201,29 @@ def test_a_leaf_that_cannot_change_alone_stands_in_the_artifacts(
     assert word in json.dumps(document) or is_listed(name, path)
 
 
+@pytest.mark.parametrize("lineage", OTHER_LINEAGE, ids=lambda lineage: lineage["transport"])
+def test_a_change_of_another_transport_changes_the_artifacts(
+    lineage: dict[str, Any], folder: Path
+) -> None:
+    documents = copy.deepcopy(DOCUMENTS)
+    documents["platform"]["observability"]["lineage"] = lineage
+    seen = [carried(compile_without_dbt(folder, documents))["observability"]]
+    for path in leaves(lineage):
+        if path == ("transport",):
+            continue
+        changed_one = copy.deepcopy(lineage)
+        value = value_at(lineage, path)
+        value_at(changed_one, path[:-1])[path[-1]] = (
+            value + 1 if path[-1] == "acks" else f"{value}x"
+        )
+        documents["platform"]["observability"]["lineage"] = changed_one
+        seen.append(carried(compile_without_dbt(folder, documents))["observability"])
+        assert seen[-1] not in seen[:-1]
+
+
 def test_the_canary_files_fill_every_field() -> None:
     filled = {field for name in FILES for field in filled_fields(name)}
+    filled |= {("Lineage", key) for lineage in OTHER_LINEAGE for key in lineage}
     known = {field for model in FILES.values() for field in fields_of(model)}
     assert known - filled == set()
 

@@ -124,9 +124,9 @@ def test_all_that_both_files_say_is_found(traced: Sequence[Leaf]) -> None:
         ("column_classifications.a.email.pii_type", "dbt", "dbt/models/schema.yml:6:63"),
         ("enforcement_result.level", "policy", "floe.yaml:38:29"),
         ("enforcement_result.models_checked", "computed", None),
-        ("plugins.secret_backends[0]", "file", "platform.yaml:59:30"),
+        ("plugins.secret_backends[0]", "file", "platform.yaml:60:30"),
         ("orchestration.sensors[2].status", "file", "floe.yaml:36:74"),
-        ("control_plane.api_url", "file", "platform.yaml:77:12"),
+        ("control_plane.api_url", "file", "platform.yaml:78:12"),
     ],
 )
 def test_origin(

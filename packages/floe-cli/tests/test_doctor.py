@@ -207,6 +207,14 @@ def test_secrets_are_named_and_not_shown(
     assert "canary" not in result.stdout + result.stderr
 
 
+def test_a_missing_secret_of_telemetry_is_no_problem(on_postgres: Path) -> None:
+    platform = on_postgres / "platform/dev/platform.yaml"
+    headers = "{authorization: {secret_ref: otel/token}}"
+    platform.write_text(f"{POSTGRES}observability: {{tracing: {{headers: {headers}}}}}\n")
+    (found,) = [check for check in statuses("--env", "dev") if "otel/token" in check[1]]
+    assert found[0] == "warning"
+
+
 def test_what_a_backend_lacks_is_said_without_asking_it(
     on_postgres: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

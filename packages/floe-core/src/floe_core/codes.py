@@ -55,9 +55,11 @@ CODES: Mapping[str, str] = {
     "FLOE-G001": "An installed plugin cannot be loaded, or fails.",
     "FLOE-G002": "Two installed distributions register a plugin of one name.",
     "FLOE-G003": "No catalog, exporter or secret backend of this name is installed.",
-    "FLOE-G004": "A catalog, a storage or an exporter cannot work with its profile.",
-    "FLOE-G005": "A catalog or a storage is reached without encryption (warning).",
+    "FLOE-G004": "A catalog, a storage, an exporter or lineage cannot work with what is written.",
+    "FLOE-G005": "A catalog, a storage or a place of telemetry is reached without encryption "
+    "(warning).",
     "FLOE-G006": "A catalog is asked for more than one role (warning).",
+    "FLOE-G007": "floe.yaml sets an attribute that floe sets itself.",
     # dbt
     "FLOE-D001": "dbt cannot parse the project.",
     "FLOE-D002": "A transform selects nothing, or its selection is not valid.",

@@ -18,6 +18,18 @@ FLOE_START_SCHEDULES = "FLOE_START_SCHEDULES"
 FLOE_SECRETS_DIR = "FLOE_SECRETS_DIR"
 """Folder of mounted secrets, `NAME/KEY` below it; `/etc/floe/secrets` when unset."""
 
+FLOE_NO_TELEMETRY = "FLOE_NO_TELEMETRY"
+"""`1` or `true` turns telemetry and lineage off, whatever platform.yaml says."""
+
+OTEL_SDK_DISABLED = "OTEL_SDK_DISABLED"
+"""`true` turns traces, metrics and logs off."""
+
+OPENLINEAGE_DISABLED = "OPENLINEAGE_DISABLED"
+"""`true` turns lineage off."""
+
+OPENLINEAGE_NAMESPACE = "OPENLINEAGE_NAMESPACE"
+"""Namespace of the product's jobs in lineage, when platform.yaml names none."""
+
 VAULT_MOUNT = "VAULT_MOUNT"
 """Mount of the KV engine that the secret backend `vault` reads; `secret` when unset."""
 

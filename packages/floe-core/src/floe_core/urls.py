@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -12,6 +13,17 @@ def host_of(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is the URL of a server: `http://` or `https://`, a host, perhaps a path."""
+    try:
+        parts = urlsplit(text)
+        has_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    is_plain = not (parts.query or parts.fragment or re.search(r"\s", text))
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and has_port and is_plain
 
 
 def is_unencrypted(url: str) -> bool:

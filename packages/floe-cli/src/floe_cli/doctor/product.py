@@ -231,7 +231,8 @@ def references(product: Product, *, is_connecting: bool) -> Section | None:
     resolved = product.resolved
     backends = secret_backends(resolved.platform.security)
     engine = set(resolved.secrets.values())
-    others = set(_secrets_in(resolved.profiles)) - engine
+    used = (resolved.profiles, resolved.platform.observability)
+    others = {ref for part in used for ref in _secrets_in(part)} - engine
     checks = [
         secret(ref, backends, is_needed=ref in engine, is_connecting=is_connecting)
         for ref in sorted(engine | others, key=secrets.describe)

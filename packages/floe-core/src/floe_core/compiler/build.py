@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from floe_core.compiler.control_plane import control_plane
 from floe_core.compiler.enforce import Enforced
@@ -32,6 +33,7 @@ from floe_core.schemas.artifacts import (
     Observability,
     Orchestration,
 )
+from floe_core.schemas.observability import PlatformObservability
 from floe_core.version import __version__
 
 NOT_CARRIED: Mapping[str, frozenset[FieldPath]] = {
@@ -42,6 +44,38 @@ NOT_CARRIED: Mapping[str, frozenset[FieldPath]] = {
     "floe": frozenset({("platform",)}),
 }
 """What users may write that reaches no artifact, by file; everything else does."""
+
+
+SIGNALS = {
+    "traces": "tracing",
+    "metrics": "metrics",
+    "logs": "logging",
+    "lineage": "lineage",
+}
+"""The signals by their names in the artifacts, with those of their sections."""
+
+COPIED_OBSERVABILITY: Mapping[str, Mapping[str, str]] = {
+    "tracing": {
+        "exporter": "exporter",
+        "otlp_protocol": "protocol",
+        "otlp_endpoint": "endpoint",
+        "otlp_headers": "headers",
+        "otlp_tls": "tls",
+        "otlp_compression": "compression",
+        "sampling": "sampling",
+    },
+    "logging": {"log_level": "level", "log_format": "format"},
+    "lineage": {
+        "lineage_transport": "transport",
+        "lineage_endpoint": "endpoint",
+        "lineage_api_key": "api_key",
+        "lineage_namespace": "namespace",
+        "lineage_path": "path",
+        "lineage_topic": "topic",
+        "lineage_properties": "properties",
+    },
+}
+"""What sections of the platform's `observability` say, by its name in the artifacts."""
 
 
 @dataclass(frozen=True)
@@ -226,24 +260,19 @@ def _identity(resolved: Resolved) -> Identity:
 
 def _observability(resolved: Resolved) -> Observability:
     """The platform says where telemetry goes; the product may turn a signal off."""
-    platform = resolved.platform.observability
+    platform = resolved.platform.observability or PlatformObservability()
     product = resolved.floe.observability
-    tracing = platform.tracing if platform else None
-    lineage = platform.lineage if platform else None
-    logging = platform.logging if platform else None
+    written: dict[str, Any] = {
+        name: signal(resolved, section).is_on for name, section in SIGNALS.items()
+    }
+    for section, fields in COPIED_OBSERVABILITY.items():
+        values = getattr(platform, section)
+        if values is not None:
+            written |= {name: getattr(values, field) for name, field in fields.items()}
     return Observability(
-        traces=signal(resolved, "tracing").is_on,
-        metrics=signal(resolved, "metrics").is_on,
-        lineage=signal(resolved, "lineage").is_on,
-        otlp_endpoint=tracing.endpoint if tracing else None,
-        lineage_endpoint=lineage.endpoint if lineage else None,
         attributes=product.attributes if product else {},
-        exporter=tracing.exporter if tracing else None,
-        otlp_protocol=tracing.protocol if tracing else None,
-        lineage_transport=lineage.transport if lineage else None,
-        lineage_namespace=resolved.floe.name,
-        log_level=logging.level if logging else None,
-        log_format=logging.format if logging else None,
+        deadline_seconds=platform.deadline_seconds if resolved.platform.observability else None,
+        **written,
     )
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 NOT_YET = "FLOE-N001"
 
 IDLE_PLATFORM_SECTIONS: Mapping[FieldPath, str] = {
-    ("observability",): "nothing is exported",
     ("security", "authentication"): "there is no web page to sign in to",
     ("governance", "pii_encryption"): "columns are not encrypted",
     ("governance", "audit_logging"): "there is no audit log",
@@ -38,7 +37,6 @@ IDLE_FLOE_SECTIONS: Mapping[FieldPath, str] = {
     ("governance", "quality_gates", "block_on_failure"): "a failed test fails the run already",
     ("governance", "policies"): "policies are not applied to queries",
     ("governance", "emit_classification_lineage"): "no lineage is emitted",
-    ("observability",): "nothing is exported",
     ("consumption",): "no semantic layer is generated",
 }
 """Sections of floe.yaml that nothing acts on yet, and what that means."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from floe_core.compiler.build import Built, signal
+from floe_core.compiler.build import COPIED_OBSERVABILITY, SIGNALS, Built, signal
 from floe_core.compiler.control_plane import control_plane_file
 from floe_core.compiler.governance import SHARED
 from floe_core.compiler.pipeline import IN_MEMORY, check, run_stages
@@ -47,15 +47,13 @@ _COPIED: Mapping[FieldPath, tuple[File, FieldPath]] = {
         "floe",
         ("governance", "emit_classification_lineage"),
     ),
-    ("observability", "otlp_endpoint"): ("platform", ("observability", "tracing", "endpoint")),
-    ("observability", "exporter"): ("platform", ("observability", "tracing", "exporter")),
-    ("observability", "otlp_protocol"): ("platform", ("observability", "tracing", "protocol")),
-    ("observability", "lineage_endpoint"): ("platform", ("observability", "lineage", "endpoint")),
-    ("observability", "lineage_transport"): ("platform", ("observability", "lineage", "transport")),
-    ("observability", "log_level"): ("platform", ("observability", "logging", "level")),
-    ("observability", "log_format"): ("platform", ("observability", "logging", "format")),
     ("observability", "attributes"): ("floe", ("observability", "attributes")),
-    ("observability", "lineage_namespace"): ("floe", ("name",)),
+    ("observability", "deadline_seconds"): ("platform", ("observability", "deadline_seconds")),
+    **{
+        ("observability", name): ("platform", ("observability", section, field))
+        for section, fields in COPIED_OBSERVABILITY.items()
+        for name, field in fields.items()
+    },
     ("plugins", "orchestrator"): ("platform", ("plugins", "orchestrator", "type")),
     ("plugins", "secret_backends"): ("platform", ("security", "secret_backends")),
     ("orchestration", "schedules"): ("floe", ("schedules",)),
@@ -66,7 +64,6 @@ _COPIED: Mapping[FieldPath, tuple[File, FieldPath]] = {
 }
 """What is copied as it is, by its path in the artifacts: the file, and the path in it."""
 
-_SIGNALS = {"traces": "tracing", "metrics": "metrics", "lineage": "lineage"}
 _SECTION_OF = {"storage": "storage", "catalog": "catalogs", "compute": "compute"}
 _TITLES: Mapping[File, str] = {"floe": FLOE_FILE, "platform": "platform.yaml"}
 
@@ -255,7 +252,7 @@ class _Tracer:
         return self._transform(("transforms", 0, key))
 
     def _observability(self, path: FieldPath) -> Origin:
-        name = _SIGNALS[str(path[1])]
+        name = SIGNALS[str(path[1])]
         at = ("observability", name, "enabled")
         file = signal(self.resolved, name).decided_by
         if file is None:

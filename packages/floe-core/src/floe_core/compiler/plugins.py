@@ -13,6 +13,7 @@ from floe_core.compiler.load import Loaded
 from floe_core.diagnostics import Diagnostic, FieldPath, Report, did_you_mean
 from floe_core.entry_points import blamed
 from floe_core.errors import PluginError
+from floe_core.observability import DEFAULT_EXPORTER
 from floe_core.plugins import Finding
 from floe_core.schemas.platform import PlatformSpec, Security
 from floe_core.secrets import DEFAULT_BACKENDS
@@ -75,16 +76,17 @@ def check_exporter(loaded: Loaded, platform: PlatformSpec, report: Report) -> No
     if source is None or tracing is None:
         return
     at = ("observability", "tracing")
+    name = tracing.exporter or DEFAULT_EXPORTER
     try:
-        exporter = plugins.telemetry_exporter(tracing.exporter)
-        with blamed(plugins.TELEMETRY, tracing.exporter):
+        exporter = plugins.telemetry_exporter(name)
+        with blamed(plugins.TELEMETRY, name):
             findings = () if exporter is None else exporter.check(tracing)
     except PluginError as problem:
         report.add(unusable(source, (*at, "exporter"), problem))
         return
     if exporter is None:
         where = (*at, "exporter")
-        report.add(_unknown(source, where, "exporter", tracing.exporter, plugins.TELEMETRY))
+        report.add(_unknown(source, where, "exporter", name, plugins.TELEMETRY))
         return
     _add(source, at, findings, report)
 

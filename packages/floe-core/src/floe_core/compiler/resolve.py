@@ -15,10 +15,10 @@ from floe_core.compiler.discovery import LOCAL
 from floe_core.compiler.governance import MergedGovernance, merge_governance
 from floe_core.compiler.load import Loaded
 from floe_core.compiler.not_yet import warn_of_idle_sections
+from floe_core.compiler.observability import check_observability, move_files
 from floe_core.compiler.orchestration import check_orchestration
 from floe_core.compiler.plugins import (
     check_catalogs,
-    check_exporter,
     check_secret_backends,
     unusable,
 )
@@ -144,7 +144,7 @@ def resolve(loaded: Loaded, report: Report) -> Resolved | None:
     check_compute_entries(loaded, used.compute, report)
     check_storage(loaded, report)
     check_catalogs(loaded, used.catalog, report)
-    check_exporter(loaded, platform, report)
+    check_observability(loaded, platform, report)
     check_secret_backends(loaded, platform, report)
     if loaded.floe is None:
         return None
@@ -233,6 +233,8 @@ def _located(loaded: Loaded, platform: PlatformSpec, built_in: Set[str]) -> Plat
         located["compute"] = {
             name: _place_compute(compute, move) for name, compute in platform.compute.items()
         }
+    if platform.observability is not None:
+        located["observability"] = move_files(platform.observability, move)
     return platform.model_copy(update=located)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from floe_core.schemas.base import FloeModel, Identifier, JsonValue, SemVer
+from floe_core.schemas.base import FloeModel, Identifier, JsonValue, Scalar, SemVer
 from floe_core.schemas.floe import Consumption, Schedule, Sensor
 from floe_core.schemas.governance import (
     AuditLogging,
@@ -19,6 +19,16 @@ from floe_core.schemas.governance import (
     PiiEncryption,
     PolicyLevel,
     QualityGates,
+)
+from floe_core.schemas.observability import (
+    HeaderName,
+    LineageTransport,
+    LogFormat,
+    LogLevel,
+    OtlpCompression,
+    OtlpProtocol,
+    Sampling,
+    Tls,
 )
 from floe_core.schemas.platform import (
     CatalogProfile,
@@ -29,6 +39,7 @@ from floe_core.schemas.platform import (
     ResourcePreset,
     S3Storage,
 )
+from floe_core.schemas.secret import SecretRef
 
 ARTIFACTS_VERSION = "1.1.0"
 """Version of the contract that this floe writes."""
@@ -177,23 +188,48 @@ class Observability(ArtifactModel):
     traces: bool = Field(default=False, description="Whether spans are exported.")
     metrics: bool = Field(default=False, description="Whether metrics are exported.")
     lineage: bool = Field(default=False, description="Whether lineage events are emitted.")
-    otlp_endpoint: str | None = Field(default=None, description="OTLP base endpoint.")
+    otlp_endpoint: str | None = Field(
+        default=None, description="OTLP base endpoint of traces, metrics and logs."
+    )
     lineage_endpoint: str | None = Field(default=None, description="URL of the lineage server.")
     attributes: dict[str, str] = Field(
         default_factory=dict, description="Attributes of everything that is emitted."
     )
-    exporter: Identifier | None = Field(default=None, description="Where spans go.")
-    otlp_protocol: Literal["grpc", "http"] | None = Field(default=None, description="OTLP form.")
-    lineage_transport: Literal["http", "console", "noop"] | None = Field(
+    logs: bool = Field(default=False, description="Whether log records are exported.")
+    exporter: Identifier | None = Field(
+        default=None, description="Where traces, metrics and logs go."
+    )
+    otlp_protocol: OtlpProtocol | None = Field(default=None, description="OTLP form.")
+    otlp_headers: dict[HeaderName, SecretRef | str] = Field(
+        default_factory=dict, description="Headers of each export."
+    )
+    otlp_tls: Tls | None = Field(default=None, description="Certificates of the connection.")
+    otlp_compression: OtlpCompression | None = Field(
+        default=None, description="Compression of what is sent."
+    )
+    sampling: Sampling | None = Field(default=None, description="Which traces are exported.")
+    lineage_transport: LineageTransport | None = Field(
         default=None, description="OpenLineage transport."
     )
     lineage_namespace: str | None = Field(
-        default=None, description="OpenLineage namespace of the product's jobs."
+        default=None,
+        description="OpenLineage namespace of the product's jobs; its name when absent.",
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = Field(
-        default=None, description="Lowest level that is logged."
+    lineage_api_key: SecretRef | None = Field(
+        default=None, description="Secret that holds the key of the lineage server."
     )
-    log_format: Literal["json", "text"] | None = Field(default=None, description="Form of logs.")
+    lineage_path: str | None = Field(
+        default=None, description="File that lineage events are added to."
+    )
+    lineage_topic: str | None = Field(default=None, description="Kafka topic of lineage events.")
+    lineage_properties: dict[str, SecretRef | Scalar] = Field(
+        default_factory=dict, description="Properties of the Kafka producer."
+    )
+    log_level: LogLevel | None = Field(default=None, description="Lowest level that is logged.")
+    log_format: LogFormat | None = Field(default=None, description="Form of logs.")
+    deadline_seconds: float | None = Field(
+        default=None, ge=0, description="Most that telemetry may delay the end of a run."
+    )
 
 
 class Governance(ArtifactModel):

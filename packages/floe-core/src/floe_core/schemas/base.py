@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
 
-__all__ = ["FloeModel", "Identifier", "JsonValue", "SecretName", "SecretPath", "SemVer"]
+__all__ = [
+    "FloeModel",
+    "Identifier",
+    "JsonValue",
+    "Scalar",
+    "SecretName",
+    "SecretPath",
+    "SemVer",
+]
 
 
 class FloeModel(BaseModel):
@@ -16,6 +34,9 @@ class FloeModel(BaseModel):
 
 
 SEMVER_PATTERN = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
+
+Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
+"""A single value, of the type that YAML says."""
 
 IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    field_validator,
-)
+from pydantic import Field, field_validator
 
-from floe_core.schemas.base import FloeModel, Identifier, JsonValue, SemVer
+from floe_core.schemas.base import FloeModel, Identifier, JsonValue, Scalar, SemVer
 from floe_core.schemas.governance import GovernanceFloor
 from floe_core.schemas.observability import PlatformObservability
 from floe_core.schemas.secret import Credentials, SecretRef
@@ -21,7 +14,6 @@ from floe_core.schemas.secret import Credentials, SecretRef
 PLATFORM_SCHEMA_VERSION = "1.1.0"
 """Version of the platform.yaml schema; files of the same major version are accepted."""
 
-Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
 PropertyValue = Annotated[
     SecretRef | Scalar | list[JsonValue] | dict[str, JsonValue],
     Field(union_mode="left_to_right"),
