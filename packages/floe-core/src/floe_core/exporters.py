@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from floe_core.plugins import Finding
+from floe_core.plugins import ExportSettings, Finding
 from floe_core.schemas.observability import Tracing
 from floe_core.urls import is_url
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk._logs.export import LogRecordExporter
+    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.trace.export import SpanExporter
+
     from floe_core.plugins import TelemetryExporter
 
 _SIGNAL_PATHS = ("/v1/traces", "/v1/metrics", "/v1/logs")
@@ -41,6 +45,24 @@ class OtlpExporter:
             return [Finding("FLOE-G004", ("endpoint",), message, help)]
         return []
 
+    def span_exporter(self, settings: ExportSettings) -> SpanExporter:
+        """Sends spans to the collector."""
+        from floe_core.otel.exporters import otlp_spans
+
+        return otlp_spans(settings)
+
+    def metric_exporter(self, settings: ExportSettings) -> MetricExporter:
+        """Sends metrics to the collector."""
+        from floe_core.otel.exporters import otlp_metrics
+
+        return otlp_metrics(settings)
+
+    def log_exporter(self, settings: ExportSettings) -> LogRecordExporter:
+        """Sends log records to the collector."""
+        from floe_core.otel.exporters import otlp_logs
+
+        return otlp_logs(settings)
+
 
 class ConsoleExporter:
     """The standard error of the process: `console`."""
@@ -49,6 +71,24 @@ class ConsoleExporter:
         """Refuse what is for a collector."""
         return _without_effect(tracing, "console", _OF_COLLECTOR)
 
+    def span_exporter(self, settings: ExportSettings) -> SpanExporter:
+        """Writes spans."""
+        from floe_core.otel.exporters import console_spans
+
+        return console_spans()
+
+    def metric_exporter(self, settings: ExportSettings) -> MetricExporter:
+        """Writes metrics."""
+        from floe_core.otel.exporters import console_metrics
+
+        return console_metrics()
+
+    def log_exporter(self, settings: ExportSettings) -> LogRecordExporter:
+        """Writes log records."""
+        from floe_core.otel.exporters import console_logs
+
+        return console_logs()
+
 
 class NoExporter:
     """Nowhere: `none`."""
@@ -56,6 +96,15 @@ class NoExporter:
     def check(self, tracing: Tracing) -> Sequence[Finding]:
         """Refuse everything else."""
         return _without_effect(tracing, "none", (*_OF_COLLECTOR, "sampling"))
+
+    def span_exporter(self, settings: ExportSettings) -> None:
+        """Takes none."""
+
+    def metric_exporter(self, settings: ExportSettings) -> None:
+        """Takes none."""
+
+    def log_exporter(self, settings: ExportSettings) -> None:
+        """Takes none."""
 
 
 def _without_effect(tracing: Tracing, exporter: str, fields: Sequence[str]) -> list[Finding]:

@@ -33,11 +33,15 @@ from floe_core.index import ProjectIndex
 from floe_core.schemas.artifacts import CompiledTransform
 from floe_core.schemas.base import JsonValue
 from floe_core.schemas.floe import Transform
-from floe_core.schemas.observability import Tracing
+from floe_core.schemas.observability import OtlpCompression, OtlpProtocol, Tls, Tracing
 from floe_core.schemas.platform import CatalogProfile, ComputeProfile, StorageProfile
 from floe_core.schemas.secret import SecretRef
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk._logs.export import LogRecordExporter
+    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.trace.export import SpanExporter
+
     from floe_core.lake import Lake
 
 __all__ = [
@@ -47,6 +51,7 @@ __all__ = [
     "CompiledTransform",
     "ComputeProfile",
     "ComputeTarget",
+    "ExportSettings",
     "Finding",
     "InspectRequest",
     "Inspection",
@@ -521,22 +526,70 @@ class CatalogClient(Protocol):
         ...
 
 
-class TelemetryExporter(Protocol):
-    """A place that spans go to.
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """How telemetry is sent, as `observability.tracing` of platform.yaml says.
 
-    This one refuses an endpoint. Below `[project.entry-points."floe.telemetry"]` stands
-    `files = "my_package:Files"`::
+    What is None, or is not among the headers, may be filled by the `OTEL_*` variables.
+
+    Attributes:
+        endpoint: Base of what is sent to.
+        protocol: `grpc` or `http`.
+        headers: Headers, with the values of secrets.
+        tls: Certificates, with absolute paths.
+        compression: `gzip` or `none`.
+    """
+
+    endpoint: str | None = None
+    protocol: OtlpProtocol | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: Tls | None = None
+    compression: OtlpCompression | None = None
+
+
+class TelemetryExporter(Protocol):
+    """A place that traces, metrics and logs go to.
+
+    It makes exporters of OpenTelemetry's SDK; floe queues what they send, counts what
+    does not arrive, and ends them.
+    They are called in threads of their own, and whatever they raise costs that batch alone.
+
+    This one writes spans into a file, and takes neither metrics nor logs. Below
+    `[project.entry-points."floe.telemetry"]` stands `files = "my_package:Files"`, and users write
+    `observability: {tracing: {exporter: files, endpoint: /var/log/spans.jsonl}}`::
 
         class Files:
             def check(self, tracing):
-                if tracing.endpoint is not None:
-                    message = "spans go to files, not to a server"
-                    return [Finding("FILES-001", ("endpoint",), message, "remove it", on_key=True)]
+                if tracing.endpoint is None:
+                    return [Finding("FILES-001", (), "needs `endpoint`, the file", "add it")]
                 return []
+
+            def span_exporter(self, settings):
+                from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+
+                return ConsoleSpanExporter(out=open(settings.endpoint, "a"))
+
+            def metric_exporter(self, settings):
+                return None
+
+            def log_exporter(self, settings):
+                return None
     """
 
     def check(self, tracing: Tracing) -> Sequence[Finding]:
         """Look for what the exporter cannot work with; findings are relative to `tracing`."""
+        ...
+
+    def span_exporter(self, settings: ExportSettings) -> SpanExporter | None:
+        """Make what sends spans, at the start of a run; None where it takes none."""
+        ...
+
+    def metric_exporter(self, settings: ExportSettings) -> MetricExporter | None:
+        """Make what sends metrics; None where it takes none."""
+        ...
+
+    def log_exporter(self, settings: ExportSettings) -> LogRecordExporter | None:
+        """Make what sends log records; None where it takes none."""
         ...
 
 

@@ -6,3 +6,8 @@ class Odd:
 
     def properties(self, catalog, storage, data, secret):
         raise NotImplementedError
+
+    def span_exporter(self, settings):
+        raise NotImplementedError
+
+    metric_exporter = log_exporter = span_exporter
