@@ -1,4 +1,4 @@
-"""A distribution of a third party: a transform, an engine, a catalog, a secret backend, in use."""
+"""A distribution of a third party, in use: its transform, engine, catalog, exporter and secrets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from floe_core import plugins
+from floe_core.artifacts import load_artifacts
+from floe_core.otel import setup
 from floe_core.schemas.platform import CatalogProfile
 from floe_core.schemas.secret import SecretRef
 from floe_testing.canaries import traces
@@ -136,6 +138,7 @@ def test_it_is_listed() -> None:
         ("floe.transforms", "csv", "ok"),
         ("floe.targets", "duckdb_folder", "ok"),
         ("floe.catalogs", "lakehouse", "ok"),
+        ("floe.telemetry", "jsonl", "ok"),
         ("floe.secrets", "lines", "ok"),
     ]
 
@@ -164,6 +167,24 @@ def test_its_catalog_is_checked_and_spelled_for_pyiceberg(product: Path) -> None
     }
 
 
+@pytest.mark.usefixtures("installed")
+def test_its_exporter_takes_the_spans_of_a_run(product: Path) -> None:
+    text = (product / "platform.yaml").read_text()
+    observability = "observability: {tracing: {exporter: jsonl}, metrics: {}}\n"
+    (product / "platform.yaml").write_text(text + observability)
+    done = run_floe("validate")
+    assert done.exit_code == 3
+    assert "error[JSONL-001] `observability.tracing`: needs `endpoint`" in done.stderr
+    spans = product / "spans.jsonl"
+    observability = observability.replace("jsonl", f"jsonl, endpoint: {spans}")
+    (product / "platform.yaml").write_text(text + observability)
+    assert run_floe("compile").exit_code == 0
+    telemetry = setup(load_artifacts(product / ".floe" / "artifacts.json"))
+    telemetry.start_run("a run").end()
+    assert (telemetry.signals, telemetry.shutdown().total) == ({"traces"}, 0)
+    assert "a run" in [json.loads(line)["name"] for line in spans.read_text().splitlines()]
+
+
 def test_artifacts_that_need_a_plugin_that_is_not_installed(product: Path) -> None:
     done = run_floe("validate")
     assert done.exit_code == 3
@@ -177,4 +198,5 @@ def test_it_imports_no_more_of_floe_than_the_public_modules() -> None:
         for line in path.read_text().splitlines():
             words = line.split()
             if words[:1] in (["from"], ["import"]) and words[1].startswith("floe_"):
-                assert words[1] in allowed, f"{path}: {line}"
+                is_own = words[1].startswith("floe_plugin_example.")
+                assert is_own or words[1] in allowed, f"{path}: {line}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from floe_core.observability import (
     is_lineage_off,
     is_telemetry_off,
     lineage_namespace,
+    no_telemetry_if,
     resolve_secrets,
     resource_attributes,
     secret_refs,
@@ -105,6 +107,19 @@ def test_namespace_of_lineage(
 )
 def test_variables_turn_it_off(environ: dict[str, str], telemetry: bool, lineage: bool) -> None:
     assert (is_telemetry_off(environ), is_lineage_off(environ)) == (telemetry, lineage)
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_a_block_without_telemetry(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLOE_NO_TELEMETRY", raising=False)
+    if before is not None:
+        monkeypatch.setenv("FLOE_NO_TELEMETRY", before)
+    with no_telemetry_if(False):
+        assert not is_telemetry_off()
+    with no_telemetry_if(True):
+        assert is_telemetry_off()
+        assert is_lineage_off()
+    assert os.environ.get("FLOE_NO_TELEMETRY") == before
 
 
 WITH_SECRETS = with_observability(

@@ -7,7 +7,8 @@ telemetry.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from floe_core import secrets
@@ -58,6 +59,21 @@ def is_telemetry_off(environ: Mapping[str, str] = os.environ) -> bool:
 def is_lineage_off(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the environment turns lineage off."""
     return _is_true(environ, FLOE_NO_TELEMETRY) or _is_true(environ, OPENLINEAGE_DISABLED)
+
+
+@contextmanager
+def no_telemetry_if(is_off: bool) -> Iterator[None]:
+    """Turn telemetry and lineage off in a block, here and in the processes that it starts."""
+    before = os.environ.get(FLOE_NO_TELEMETRY)
+    if is_off:
+        os.environ[FLOE_NO_TELEMETRY] = "1"
+    try:
+        yield
+    finally:
+        if is_off and before is None:
+            del os.environ[FLOE_NO_TELEMETRY]
+        elif is_off and before is not None:
+            os.environ[FLOE_NO_TELEMETRY] = before
 
 
 def _is_true(environ: Mapping[str, str], name: str) -> bool:

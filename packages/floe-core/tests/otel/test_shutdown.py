@@ -104,6 +104,9 @@ telemetry = setup(load_artifacts(Path(sys.argv[2])))
 emit(telemetry)
 if sys.argv[3] == "shutdown":
     print(telemetry.shutdown())
+elif sys.argv[3] == "atexit":
+    import atexit
+    atexit.register(telemetry.shutdown)
 """
 
 
@@ -114,6 +117,7 @@ if sys.argv[3] == "shutdown":
         ("hang", "shutdown"),
         pytest.param("drip", "shutdown", marks=pytest.mark.integration),
         pytest.param("absent", "shutdown", marks=pytest.mark.integration),
+        pytest.param("hang", "atexit", marks=pytest.mark.integration),
         pytest.param("hang", "nothing", marks=pytest.mark.integration),
     ],
 )

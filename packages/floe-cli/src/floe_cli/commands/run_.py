@@ -73,6 +73,9 @@ Examples:
 @click.option("--event-time-end", metavar="TIME", help="End of it, which is excluded.")
 @click.option("--threads", type=click.IntRange(min=1), help="Number of models built at once.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before a run in production.")
+@click.option(
+    "--no-telemetry", is_flag=True, help="Send no traces, metrics, logs and lineage of this run."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be run, and stop.")
 def command(
     out: Output,
@@ -86,6 +89,7 @@ def command(
     event_time_end: str | None,
     threads: int | None,
     yes: bool,
+    no_telemetry: bool,
     dry_run: bool,
     artifacts: Path | None,
     **source: Any,
@@ -99,13 +103,14 @@ def command(
     from floe_cli.confirmation import confirm_production
     from floe_cli.freshness import place_here, stored_artifacts
     from floe_cli.progress import Progress, record_document, summarise
+    from floe_core.observability import no_telemetry_if
     from floe_core.secrets import remembered
     from floe_dagster.execute import execute
     from floe_dagster.plan import RunRequest, plan
     from floe_dagster.windows import parse_window
 
     window = parse_window(event_time_start, event_time_end)
-    with remembered():
+    with remembered(), no_telemetry_if(no_telemetry):
         stored = stored_artifacts(artifacts, source, out)
         here = place_here(stored, out) if stored else _compiled(out, failed, source)
         what, root = here.artifacts, here.root

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -111,7 +111,8 @@ class Pipelines:
         """Send what is left, until the deadline of the monotonic clock; what is lost, by signal."""
         while self._leave:
             self._leave.pop()()
-        end(self._pipelines, deadline, monotonic)
+        with suppress(RuntimeError):  # while the interpreter ends, threads cannot be started
+            end(self._pipelines, deadline, monotonic)
         return {pipeline.signal: pipeline.tally.missing for pipeline in self._pipelines}
 
 

@@ -26,7 +26,7 @@ class Tls(FloeModel):
         default=None,
         min_length=1,
         description="PEM file of the authorities that the collector's certificate is checked by; "
-        "without it the system's.",
+        "without it the well-known ones.",
     )
     client_certificate: str | None = Field(
         default=None, min_length=1, description="PEM file of the certificate to sign in with."
