@@ -80,6 +80,11 @@ def _is_true(environ: Mapping[str, str], name: str) -> bool:
     return environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"}
 
 
+def is_header_value(text: str) -> bool:
+    """Whether a text can be sent as the value of a header."""
+    return text.isascii() and text.isprintable() and text == text.strip()
+
+
 def context_attributes(artifacts: CompiledArtifacts) -> dict[str, str]:
     """The attributes that tell a tenant's telemetry from another's; also the baggage of a run.
 

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
+import grpc
 import pytest
 from opentelemetry import baggage, trace
 from opentelemetry.sdk.trace.sampling import Decision
@@ -18,8 +20,10 @@ from floe_core import telemetry as api
 from floe_core.artifacts import load_artifacts
 from floe_core.observability import TelemetrySecrets
 from floe_core.otel import Telemetry, setup
+from floe_core.otel.exporters import otlp_spans
 from floe_core.otel.sampling import sampler_of
 from floe_core.otel.trace_ids import span_id_of, trace_id_of
+from floe_core.plugins import ExportSettings
 from floe_core.schemas.observability import Sampling
 from floe_testing.otlp import receive
 
@@ -167,6 +171,41 @@ def test_what_cannot_be_set_up_is_off_and_says_why(
     telemetry = start("traces", "metrics", **fields)
     assert "traces" not in telemetry.signals
     assert telemetry.warnings[0].startswith(told)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+@pytest.mark.parametrize("value", ["planted\nkey", "plantedé", " planted"])
+@pytest.mark.parametrize("is_secret", [True, False])
+def test_a_header_that_cannot_be_sent_is_not_shown(
+    protocol: str,
+    value: str,
+    is_secret: bool,
+    product: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG")
+    header = {"authorization": {"secret_ref": "otel"}} if is_secret else {}
+    if not is_secret:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"authorization={quote(value)}")
+    telemetry = setup(
+        product("traces", otlp_protocol=protocol, otlp_headers=header),
+        secrets=TelemetrySecrets({"otlp_headers.authorization": value}),
+    )
+    telemetry.start_run("run").end()
+    telemetry.shutdown(1)
+    if is_secret or value.strip() == value:
+        assert "traces are off: the header `authorization` holds" in telemetry.warnings[0]
+    assert "planted" not in f"{telemetry} {telemetry.warnings} {caplog.text}"
+
+
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+def test_compression_over_grpc(compression: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    exporter: Any = otlp_spans(ExportSettings("http://127.0.0.1:1", compression=compression))
+    names = {"gzip": grpc.Compression.Gzip, "none": grpc.Compression.NoCompression}
+    assert exporter._compression is names[compression]  # a server cannot tell
+    exporter.shutdown()
 
 
 def test_a_signal_that_cannot_be_set_up_leaves_the_others_on(

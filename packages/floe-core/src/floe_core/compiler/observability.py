@@ -8,7 +8,7 @@ from floe_core.compiler.findings import from_finding
 from floe_core.compiler.load import Loaded
 from floe_core.compiler.plugins import check_exporter
 from floe_core.diagnostics import Report
-from floe_core.observability import OWN_ATTRIBUTES
+from floe_core.observability import OWN_ATTRIBUTES, is_header_value
 from floe_core.plugins import Finding
 from floe_core.schemas.observability import Lineage, PlatformObservability, Sampling, Tls, Tracing
 from floe_core.schemas.platform import PlatformSpec
@@ -103,9 +103,9 @@ def _of_tracing(tracing: Tracing) -> Iterator[Finding]:
             message = "is written twice; upper and lower case are the same in a header"
             yield Finding(_CANNOT, ("headers", name), message, "write it once", on_key=True)
         known.add(name.lower())
-        if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+        if isinstance(value, str) and not is_header_value(value):
             message = "cannot be sent in a header"
-            help = "write it in printable ASCII characters"
+            help = "write it in printable ASCII characters, without blanks around it"
             yield Finding(_CANNOT, ("headers", name), message, help)
     are_secret = any(isinstance(value, SecretRef) for value in tracing.headers.values())
     if are_secret and tracing.endpoint is not None:

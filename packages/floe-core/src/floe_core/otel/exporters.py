@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from floe_core.errors import UsageError
+from floe_core.observability import is_header_value
 from floe_core.plugins import ExportSettings
 
 if TYPE_CHECKING:
@@ -97,10 +98,8 @@ def _grpc_options(settings: ExportSettings, signal: str) -> dict[str, Any]:
     # gRPC's own library writes failed connections to standard error.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import grpc
-    from opentelemetry.util.re import parse_env_headers
 
-    headers = dict(parse_env_headers(_variable(signal, "HEADERS") or "", liberal=True))
-    headers |= {name.lower(): value for name, value in settings.headers.items()}
+    headers = _headers(settings, signal)
     options: dict[str, Any] = {"endpoint": settings.endpoint, "headers": tuple(headers.items())}
     if settings.compression is not None:
         is_gzip = settings.compression == "gzip"
@@ -121,7 +120,7 @@ def _grpc_options(settings: ExportSettings, signal: str) -> dict[str, Any]:
 def _http_options(settings: ExportSettings, signal: str) -> dict[str, Any]:
     from opentelemetry.exporter.otlp.proto.http import Compression
 
-    options: dict[str, Any] = {"headers": dict(settings.headers), "session": _session()}
+    options: dict[str, Any] = {"headers": _headers(settings, signal), "session": _session()}
     if settings.endpoint is not None:
         options["endpoint"] = f"{settings.endpoint.rstrip('/')}/v1/{signal}"
     if settings.compression is not None:
@@ -134,6 +133,26 @@ def _http_options(settings: ExportSettings, signal: str) -> dict[str, Any]:
         "private_key": "client_key_file",
     }
     return options | {names[name]: str(path) for name, path in files.items()}
+
+
+def _headers(settings: ExportSettings, signal: str) -> dict[str, str]:
+    """Headers of each export, in lower case: those of the variables, then platform.yaml's.
+
+    Raises:
+        UsageError: if one cannot be sent. The libraries that send it would log its value.
+    """
+    from opentelemetry.util.re import parse_env_headers
+
+    found = dict(parse_env_headers(_variable(signal, "HEADERS") or "", liberal=True))
+    found |= {name.lower(): value for name, value in settings.headers.items()}
+    for name, value in found.items():
+        if not is_header_value(value):
+            raise UsageError(
+                f"the header `{name}` holds what no header can: line breaks, blanks around it, or "
+                "characters that are not printable ASCII",
+                help="Correct the secret or the variable that it comes from.",
+            )
+    return found
 
 
 def _session() -> requests.Session:
