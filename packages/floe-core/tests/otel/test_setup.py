@@ -94,7 +94,8 @@ def test_off_imports_no_sdk() -> None:
 FOREIGN = """
 import sys
 from pathlib import Path
-from opentelemetry import metrics, trace
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -107,14 +108,19 @@ provider.add_span_processor(SimpleSpanProcessor(kept))
 trace.set_tracer_provider(provider)
 reader = InMemoryMetricReader()
 metrics.set_meter_provider(MeterProvider([reader]))
+_logs.set_logger_provider(LoggerProvider())
 
 import threading
 from floe_core import telemetry as api
 from floe_core.artifacts import load_artifacts
 from floe_core.otel import setup
 before = set(threading.enumerate())
-telemetry = setup(load_artifacts(Path(sys.argv[1])), run_id="6f3f7f9e-5f0e-4b7a-9f0e-0123456789ab")
-assert telemetry.signals == {"traces", "metrics"}, telemetry
+artifacts = load_artifacts(Path(sys.argv[1]))
+observability = artifacts.observability.model_copy(update={"logs": True})
+artifacts = artifacts.model_copy(update={"observability": observability})
+telemetry = setup(artifacts, run_id="6f3f7f9e-5f0e-4b7a-9f0e-0123456789ab")
+assert telemetry.signals == {"traces", "metrics", "logs"}, telemetry
+assert telemetry.log_handler is None
 assert set(threading.enumerate()) == before
 with trace.use_span(telemetry.start_run("run"), end_on_exit=True), api.span("step"):
     api.meter().create_counter("rows").add(1)

