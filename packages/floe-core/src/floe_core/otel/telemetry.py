@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -89,7 +90,7 @@ class Telemetry:
         attributes: Mapping[str, AttributeValue] | None = None,
         start_time: int | None = None,
     ) -> trace.Span:
-        """Start the run's own span; the caller ends it.
+        """Start the run's own span, once a run; the caller ends it.
 
         Its trace id is the run's id, unless it has a parent, and its span id follows from the
         run's id as well, so that other processes of the run know both; see `run_context`.
@@ -99,11 +100,7 @@ class Telemetry:
             attributes: Its attributes.
             start_time: Nanoseconds since 1970; now when None.
         """
-        if self._pipelines is None:
-            return self.tracer.start_span(
-                name, self.context, attributes=attributes, start_time=start_time
-            )
-        with self._pipelines.ids_of_run():
+        with self._pipelines.ids_of_run() if self._pipelines else nullcontext():
             return self.tracer.start_span(
                 name, self.context, attributes=attributes, start_time=start_time
             )
