@@ -5,8 +5,10 @@ This module imports sqlglot; `floe_dbt.column_lineage` imports it when there is 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -87,6 +89,17 @@ _LISTS: Final = (exp.Array, exp.ArrayAgg, exp.GenerateSeries, exp.Split, exp.Str
 """Expressions that are lists for certain, so that one column comes of each."""
 
 
+_is_reading: ContextVar[bool] = ContextVar("_is_reading", default=False)
+
+
+def _is_not_ours(_record: logging.LogRecord) -> bool:
+    return not _is_reading.get()
+
+
+# sqlglot warns of SQL that it does not know. The database knows it, so there is nothing to warn of.
+logging.getLogger("sqlglot").addFilter(_is_not_ours)
+
+
 @dataclass(slots=True)
 class _Trace:
     """The fields behind a value, and whether these are all."""
@@ -141,6 +154,20 @@ def follow_columns(
     Raises:
         Exception: of many kinds, when the query is not understood.
     """
+    token = _is_reading.set(True)
+    try:
+        return _follow_columns(sql, dialect_name, schemas, target, columns)
+    finally:
+        _is_reading.reset(token)
+
+
+def _follow_columns(
+    sql: str,
+    dialect_name: str,
+    schemas: Mapping[Relation, Mapping[str, str]],
+    target: Relation,
+    columns: Sequence[str],
+) -> ColumnLineage:
     dialect = Dialect.get_or_raise(dialect_name)
     statements = [statement for statement in parse(sql, dialect=dialect) if statement]
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
@@ -323,7 +350,9 @@ def _prepare(query: exp.Query, relations: _Relations) -> exp.Query:
         elif isinstance(node, exp.Join) and node.method == "NATURAL" and node.parent:
             node.parent.meta["is_natural"] = True
         elif isinstance(node, exp.CTE):
-            if isinstance(node.this, exp.Pivot) or _refers_to_itself(node):
+            if isinstance(node.this, exp.Pivot) or (
+                _refers_to_itself(node, node.this) and not _is_recursive_union(node)
+            ):
                 opaque += 1
                 node.this.replace(exp.select("*").from_(_opaque_table(opaque)))
                 node.set("alias", exp.TableAlias(this=node.args["alias"].this))
@@ -349,14 +378,24 @@ def _opaque_table(number: int) -> exp.Table:
     return exp.to_table(f"__floe_opaque_{number}")
 
 
-def _refers_to_itself(cte: exp.CTE) -> bool:
+def _refers_to_itself(cte: exp.CTE, part: exp.Expression) -> bool:
     name = cte.alias.casefold()
     return bool(
         isinstance(cte.parent, exp.With)
         and cte.parent.recursive
         and any(
-            table.name.casefold() == name and not table.db for table in cte.this.find_all(exp.Table)
+            table.name.casefold() == name and not table.db for table in part.find_all(exp.Table)
         )
+    )
+
+
+def _is_recursive_union(cte: exp.Expression | None) -> bool:
+    """Whether the right side of a union, and only that, reads what the union has yielded."""
+    return (
+        isinstance(cte, exp.CTE)
+        and isinstance(cte.this, exp.Union)
+        and _refers_to_itself(cte, cte.this.expression)
+        and not _refers_to_itself(cte, cte.this.this)
     )
 
 
@@ -378,21 +417,23 @@ class _Walk:
         self._relations = relations
         self._results: dict[int, _Result] = {}
         self._complete: dict[int, bool] = {}
+        self._scopes: list[Scope] = []
         self._steps = 0
 
     def follow(self, query: exp.Expression) -> _Result:
         """What the whole query yields."""
-        result = _Result([None])
-        for scope in traverse_scope(query):
-            result = self._scope(scope)
-            self._results[id(scope.expression)] = result
-        return result
+        self._scopes = traverse_scope(query)
+        for scope in self._scopes:
+            self._results[id(scope.expression)] = self._scope(scope)
+        return self._result(self._scopes[-1])
 
     def _scope(self, scope: Scope) -> _Result:
         expression = scope.expression
         if isinstance(expression, exp.Select):
             return self._select(scope, expression)
         if isinstance(expression, exp.SetOperation):
+            if _is_recursive_union(expression.parent):
+                return self._recursive_union(scope, expression)
             return self._set_operation(scope, expression)
         if isinstance(expression, exp.Values):
             return self._values(scope, expression)
@@ -416,6 +457,11 @@ class _Walk:
         grouped: list[_Trace] = []
         is_open = False
         for projection in select.expressions:
+            starred = self._star_of_table(scope, projection)
+            if starred and not is_open:
+                columns.extend(starred)
+                grouped.extend(trace for _, trace in starred)
+                continue
             reader = _Reader(self, scope, aliases)
             trace = reader.read(projection)
             if reader.is_wide or self._may_be_wide(projection, trace):
@@ -480,6 +526,21 @@ class _Walk:
             self._add_clause(rows, reader, operation.args.get(name), _FILTER)
         self._add_orders(rows, reader, operation, columns)
         return _Result(columns, rows)
+
+    def _recursive_union(self, scope: Scope, union: exp.SetOperation) -> _Result:
+        """The right side reads the rows of both, so it is followed until nothing is added."""
+        left, right = scope.set_operation_scopes
+        inner = self._scopes[self._scopes.index(left) + 1 : self._scopes.index(right) + 1]
+        result = self._set_operation(scope, union)
+        while True:
+            # The name of the CTE leads sqlglot to the left side.
+            self._results[id(left.expression)] = result
+            for other in inner:
+                self._results[id(other.expression)] = self._scope(other)
+            again = self._set_operation(scope, union)
+            if again == result:
+                return result
+            result = again
 
     def _unite(
         self, left: _Result, right: _Result, is_union: bool
@@ -560,6 +621,27 @@ class _Walk:
         if isinstance(made, exp.Explode | exp.Posexplode):
             return self._made_rows(scope, lateral, [made.this])
         return _Result([None])
+
+    def _star_of_table(
+        self, scope: Scope, projection: exp.Expression
+    ) -> list[tuple[str, _Trace]] | None:
+        """What `t.*` stands for; sqlglot leaves it when another table is not known."""
+        star = projection.this if isinstance(projection, exp.Column) else None
+        if not isinstance(star, exp.Star) or any(star.args.values()):
+            return None
+        node, source = scope.selected_sources.get(projection.text("table"), (None, None))
+        if isinstance(source, Scope):
+            columns = self._result(source).columns
+        elif isinstance(source, exp.Table) and (index := self._relations.index(source)) is not None:
+            columns = [
+                (name, _Trace({(index, name): _IDENTITY}))
+                for name in self._relations.columns(index)
+            ]
+        else:
+            return None
+        if None in columns or (isinstance(node, exp.Table) and node.alias_column_names):
+            return None
+        return [column for column in columns if column]
 
     def _may_be_wide(self, projection: exp.Expression, trace: _Trace) -> bool:
         """Whether a projection makes rows of a struct, and so a column of each of its fields."""
@@ -857,8 +939,11 @@ class _Reader:
             self._push(_under(_AGGREGATION, outer) if is_value else _SORT, item.this)
 
     def _visit_using(self, node: exp.Coalesce, outer: int) -> None:
-        """The column of a USING: the left one, unless rows may be there on the right alone."""
-        if any(join.side in ("RIGHT", "FULL") for join in _joins(self._scope.expression)):
+        """The column of a USING: the left one, unless rows may be on the right alone."""
+        sides = [join.side for join in _joins(self._scope.expression)]
+        if sides == ["RIGHT"]:
+            self._push(outer, node.expressions[-1])
+        elif {"RIGHT", "FULL"} & set(sides):
             self._push_children(node, _under(_TRANSFORMATION, outer))
         else:
             self._push(outer, node.this)

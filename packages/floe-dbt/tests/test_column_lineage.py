@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from floe_dbt.column_lineage import (
+    UNKNOWN,
+    ColumnLineage,
+    InputField,
+    Relation,
+    read_column_lineage,
+)
+
+CASES = Path(__file__).parent / "column_lineage"
+
+TABLES = """
+create table orders (
+    id int, customer_id int, amount double, status varchar, placed date,
+    tags varchar[], address struct(city varchar, zip varchar)
+);
+insert into orders values
+    (1, 1, 10, 'paid', '2026-01-01', ['a', 'b'], {'city': 'Ulm', 'zip': '1'}),
+    (2, 1, 20, 'open', '2026-01-02', ['c'], {'city': 'Bonn', 'zip': '2'}),
+    (3, 2, 5, 'paid', '2026-01-03', ['a'], {'city': 'Ulm', 'zip': '3'});
+create table customers (id int, name varchar, country varchar);
+insert into customers values (1, 'Ada', 'DE'), (2, 'Bo', 'SE'), (3, 'Cy', 'DE');
+create table returns (order_id int, amount double, reason varchar);
+insert into returns values (1, 10, 'late'), (2, 3, 'wrong');
+create table maße ("Größe" int, "Straße" varchar);
+insert into maße values (1, 'x');
+create table odd ("order by" int, "a.b" varchar);
+insert into odd values (1, 'x');
+"""
+
+CHANGES = {
+    "INTEGER": '"{0}" + 1',
+    "DOUBLE": '"{0}" + 1',
+    "DATE": '"{0}" + 1',
+    "VARCHAR": "\"{0}\" || 'x'",
+    "VARCHAR[]": "list_transform(\"{0}\", lambda tag: tag || 'x')",
+    "STRUCT(city VARCHAR, zip VARCHAR)": "{{'city': \"{0}\".city || 'x', 'zip': \"{0}\".zip || 'x'}}",
+}
+"""Another value for each value of a type."""
+
+TARGET = Relation("", "", "target")
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    sql: str
+    columns: Mapping[str, str]
+    rows: str
+
+
+def read_cases(file: str) -> list[Case]:
+    cases = []
+    for block in (CASES / file).read_text(encoding="utf-8").split("\n\n"):
+        lines = [line for line in block.splitlines() if not line.startswith("#")]
+        if lines:
+            name = block.splitlines()[0].removeprefix("# ")
+            sql = "\n".join(line for line in lines if " <-" not in line)
+            columns = dict(line.split(" <-") for line in lines if " <-" in line)
+            columns = {column: fields.strip() for column, fields in columns.items()}
+            cases.append(Case(name, sql, columns, columns.pop("*", "")))
+    return cases
+
+
+def parametrize(cases: list[Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases, ids=[case.name for case in cases])
+
+
+def write_fields(fields: tuple[InputField, ...]) -> str:
+    return ", ".join(write_field(field) for field in fields)
+
+
+def write_field(field: InputField) -> str:
+    name = f"{field.relation.identifier}.{field.column}"
+    ways = "+".join(way.subtype for way in field.transformations)
+    return name if ways == "IDENTITY" else f"{name} {ways}"
+
+
+def write_lineage(lineage: ColumnLineage, columns: Mapping[str, str]) -> dict[str, str]:
+    return {
+        column: write_fields(lineage.columns[column]) if column in lineage.columns else "?"
+        for column in columns
+    }
+
+
+@dataclass(frozen=True)
+class World:
+    """The tables, in `main` and, with one column changed, in other schemas."""
+
+    connection: duckdb.DuckDBPyConnection
+    schemas: Mapping[Relation, Mapping[str, str]]
+    changed: Mapping[str, tuple[Relation, str]]
+
+    def run(self, case: Case, schema: str) -> dict[str, Counter[str]] | None:
+        """The values of each column; None when these columns are not what the query gives."""
+        self.connection.execute(f"set schema = {schema}")
+        try:
+            rows = self.connection.execute(case.sql).fetchall()
+        except duckdb.Error:
+            return None
+        finally:
+            self.connection.execute("set schema = main")
+        cells = list(zip(*rows, strict=True)) if rows else [()] * len(case.columns)
+        if len(cells) != len(case.columns):
+            return None
+        return {
+            column: Counter(map(repr, values))
+            for column, values in zip(case.columns, cells, strict=True)
+        }
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    words = tmp_path_factory.mktemp("words") / "words.csv"
+    words.write_text("n,w\n1,a\n2,b\n", encoding="utf-8")
+    changed = {}
+    with duckdb.connect() as connection:
+        connection.execute(f"set file_search_path = '{words.parent}'; {TABLES}")
+        schemas = read_schemas(connection)
+        for relation, columns in schemas.items():
+            table = relation.identifier
+            for column, type_ in columns.items():
+                same = f'(select max("{column}") from {table})'
+                for value in (CHANGES[type_].format(column), same):
+                    schema = f"changed_{len(changed)}"
+                    changed[schema] = (relation, column)
+                    connection.execute(f"create schema {schema}; set schema = {schema}; {TABLES}")
+                    connection.execute(f'update {table} set "{column}" = {value}')
+                    connection.execute("set schema = main")
+        yield World(connection, schemas, changed)
+
+
+def read_schemas(connection: duckdb.DuckDBPyConnection) -> dict[Relation, dict[str, str]]:
+    schemas: dict[Relation, dict[str, str]] = {}
+    rows = connection.execute(
+        "select table_name, column_name, data_type from duckdb_columns()"
+        " where schema_name = 'main' and not internal"
+    ).fetchall()
+    for table, column, type_ in rows:
+        schemas.setdefault(Relation("", "", table), {})[column] = type_
+    return schemas
+
+
+@parametrize(read_cases("duckdb.txt"))
+def test_columns_of_duckdb(case: Case, world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    world.connection.execute(f"create or replace table target as {case.sql}")
+    columns = [name for name, *_ in world.connection.execute("describe target").fetchall()]
+    world.connection.execute("drop table target")
+    assert columns == list(case.columns)
+    lineage = read_column_lineage(case.sql, "duckdb", world.schemas, TARGET, columns)
+    assert write_lineage(lineage, case.columns) == case.columns
+    assert write_fields(lineage.dataset) == case.rows
+    assert caplog.records == []
+
+
+NUMBER_OF_ROWS = {"generate_series of a column", "UNNEST in FROM", "UNNEST in SELECT"}
+"""Cases in which a value says how many rows are made, for which OpenLineage has no word."""
+
+ROWS_NOT_KNOWN = {"UNPIVOT beside a table"}
+"""Cases in which not all is known that decides on the rows."""
+
+
+@parametrize(
+    [case for case in read_cases("duckdb.txt") if case.name not in NUMBER_OF_ROWS | ROWS_NOT_KNOWN]
+)
+def test_a_column_depends_on_nothing_else(case: Case, world: World) -> None:
+    """Its values stay as they are when a column changes that it is not said to come from."""
+    lineage = read_column_lineage(case.sql, "duckdb", world.schemas, TARGET, list(case.columns))
+    before, again = world.run(case, "main"), world.run(case, "main")
+    assert before is not None
+    assert again is not None
+    for schema, changed in world.changed.items():
+        others = [
+            name
+            for name, fields in lineage.columns.items()
+            if before[name] == again[name]
+            and changed not in {(at.relation, at.column) for at in (*fields, *lineage.dataset)}
+        ]
+        if others and changed[0].identifier in case.sql.lower():
+            after = world.run(case, schema)
+            for name in others if after else ():
+                assert after[name] == before[name], changed
