@@ -10,7 +10,6 @@ import duckdb
 import pytest
 
 from floe_dbt.column_lineage import (
-    UNKNOWN,
     ColumnLineage,
     InputField,
     Relation,
@@ -44,7 +43,7 @@ CHANGES = {
     "DATE": '"{0}" + 1',
     "VARCHAR": "\"{0}\" || 'x'",
     "VARCHAR[]": "list_transform(\"{0}\", lambda tag: tag || 'x')",
-    "STRUCT(city VARCHAR, zip VARCHAR)": "{{'city': \"{0}\".city || 'x', 'zip': \"{0}\".zip || 'x'}}",
+    "STRUCT(city VARCHAR, zip VARCHAR)": 'struct_update("{0}", city := "{0}".city || \'x\')',
 }
 """Another value for each value of a type."""
 
@@ -164,7 +163,9 @@ def test_columns_of_duckdb(case: Case, world: World, caplog: pytest.LogCaptureFi
     assert caplog.records == []
 
 
-NUMBER_OF_ROWS = {"generate_series of a column", "UNNEST in FROM", "UNNEST in SELECT"}
+NUMBER_OF_ROWS = {
+    *("generate_series of a column", "UNNEST in FROM", "UNNEST in SELECT", "split", "unnest twice"),
+}
 """Cases in which a value says how many rows are made, for which OpenLineage has no word."""
 
 ROWS_NOT_KNOWN = {"UNPIVOT beside a table"}
@@ -191,3 +192,35 @@ def test_a_column_depends_on_nothing_else(case: Case, world: World) -> None:
             after = world.run(case, schema)
             for name in others if after else ():
                 assert after[name] == before[name], changed
+
+
+ORDERS = {
+    "id": "int",
+    "customer_id": "int",
+    "amount": "double",
+    "status": "varchar",
+    "placed": "date",
+    "tags": "array<varchar>",
+    "items": "json",
+    "address": "struct",
+}
+PAYMENTS = {"order_id": "int", "amount": "double", "method": "varchar", "paid_at": "date"}
+
+
+@parametrize(read_cases("dialects.txt"))
+def test_columns_of_other_databases(case: Case, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    dialect = case.name.split(":")[0]
+    fold = str.upper if dialect == "snowflake" else str.lower
+    schemas = {
+        Relation(fold(database), fold(schema), fold(table)): {
+            fold(column): type_ for column, type_ in columns.items()
+        }
+        for database, schema in (("", ""), ("", "public"), ("shop", "main"))
+        for table, columns in (("orders", ORDERS), ("payments", PAYMENTS))
+    }
+    schemas[Relation("", "", fold("quoted"))] = dict.fromkeys(("Id", "Customer Id", "lower"), "int")
+    lineage = read_column_lineage(case.sql, dialect, schemas, TARGET, list(case.columns))
+    assert write_lineage(lineage, case.columns) == case.columns
+    assert write_fields(lineage.dataset) == case.rows
+    assert caplog.records == []

@@ -81,7 +81,7 @@ _ROW_MAKERS: Final = (exp.Unnest, exp.Explode, exp.Posexplode, exp.Inline)
 """Functions in a SELECT that make rows, and perhaps several columns."""
 
 _NOT_FOLLOWED: Final = (
-    *(exp.Table, exp.TableColumn, exp.Pseudocolumn, exp.PositionalColumn, exp.Pivot),
+    *(exp.Table, exp.TableColumn, exp.PositionalColumn, exp.Parameter, exp.Placeholder, exp.Pivot),
 )
 """Parts of an expression that mean more than they show."""
 
@@ -676,10 +676,20 @@ class _Walk:
             self._complete[id(scope)] = all(
                 self._result(source).has_all_names
                 if isinstance(source, Scope)
-                else self._relations.index(source) is not None or bool(source.alias_column_names)
+                else self._relations.index(source) is not None
+                or (isinstance(source.this, exp.GenerateSeries) and source.alias_column_names)
                 for _, source in self._sources(scope)
             )
         return self._complete[id(scope)]
+
+    @staticmethod
+    def is_own(scope: Scope, table: str) -> bool:
+        """Whether a scope reads a table itself, and not a query around it."""
+        return (
+            table in scope.selected_sources
+            or table in scope.semi_or_anti_join_tables
+            or table in scope.lateral_sources
+        )
 
     def lookup(self, scope: Scope, table: str, name: str) -> _Trace:
         """The column of a source that a name means in a scope."""
@@ -688,7 +698,7 @@ class _Walk:
             if table in inner.selected_sources:
                 node, source = inner.selected_sources[table]
                 return self._column(inner, node, source, name)
-            if table in inner.semi_or_anti_join_tables or table in inner.lateral_sources:
+            if self.is_own(inner, table):
                 source = inner.sources.get(table)
                 return self._column(inner, source, source, name) if source else _UNCLEAR
             if inner.parent is None or not self._has_all_names(inner):
@@ -850,8 +860,11 @@ class _Reader:
             self.has_aggregate = self.has_aggregate or not in_window
             way = _TRANSFORMATION if isinstance(node, _OFFSETS) else _AGGREGATION
             self._push_children(node, _under(way, outer))
-        elif isinstance(node, exp.Star | exp.Columns):
-            self.is_wide = True
+        elif isinstance(node, exp.Star | exp.Columns | exp.Aliases):
+            around = node.find_ancestor(exp.Func, exp.Query)
+            if not isinstance(node, exp.Star) or not isinstance(around, exp.Func):
+                # A function takes all columns by a plain star and yields one.
+                self.is_wide = True
             self._trace.is_known = False
         elif isinstance(node, _NOT_FOLLOWED):
             self._trace.is_known = False
@@ -873,9 +886,12 @@ class _Reader:
             return _UNCLEAR
         if not isinstance(column.this, exp.Identifier) or column.args.get("db"):
             return _UNCLEAR
-        if column.table:
-            return self._walk.lookup(self._scope, column.table, column.name)
-        return self._unqualified(column)
+        if not column.table:
+            return self._unqualified(column)
+        if column.name in self._aliases and not self._walk.is_own(self._scope, column.table):
+            # sqlglot found it in the query around this one; DuckDB means the alias.
+            return _UNCLEAR
+        return self._walk.lookup(self._scope, column.table, column.name)
 
     def _unqualified(self, column: exp.Column) -> _Trace:
         """What a name means that sqlglot left alone: an alias, or a column of a late clause."""
