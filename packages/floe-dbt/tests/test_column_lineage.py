@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from floe_dbt.column_lineage import (
+    UNKNOWN,
     ColumnLineage,
     InputField,
     Relation,
@@ -224,3 +225,149 @@ def test_columns_of_other_databases(case: Case, caplog: pytest.LogCaptureFixture
     assert write_lineage(lineage, case.columns) == case.columns
     assert write_fields(lineage.dataset) == case.rows
     assert caplog.records == []
+
+
+def read(
+    sql: str,
+    schemas: Mapping[Relation, Mapping[str, str]],
+    columns: str,
+    *,
+    dialect: str = "duckdb",
+    target: Relation = TARGET,
+) -> dict[str, str]:
+    names = columns.split()
+    lineage = read_column_lineage(sql, dialect, schemas, target, names)
+    return write_lineage(lineage, dict.fromkeys(names, ""))
+
+
+RAW = Relation("lake", "raw", "orders")
+SHOP = {RAW: {"Id": "int", "amount": "int"}, Relation("lake", "marts", "orders"): {"id": "int"}}
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ('select id from "lake"."raw"."orders"', "orders.Id"),
+        ("select Id from LAKE.Raw.ORDERS", "orders.Id"),
+        ("select lake.raw.orders.id from lake.raw.orders", "orders.Id"),
+        ("select raw.orders.id from lake.raw.orders", "?"),
+        ("select id from raw.orders", "?"),
+        ("select id from orders", "?"),
+        ("select id from pond.raw.orders", "?"),
+        (
+            "with orders as (select amount as id from lake.raw.orders) select id from orders",
+            "orders.amount",
+        ),
+        (
+            "with orders as (select amount as id from lake.raw.orders)"
+            " select lake.raw.orders.id from lake.raw.orders, orders",
+            "?",
+        ),
+    ],
+)
+def test_a_relation_is_the_one_with_the_same_parts(sql: str, expected: str) -> None:
+    assert read(sql, SHOP, "id") == {"id": expected}
+
+
+def test_iceberg_is_duckdb() -> None:
+    sql = 'from "lake"."raw"."orders" select amount'
+    assert read(sql, SHOP, "amount", dialect="duckdb_iceberg") == {"amount": "orders.amount"}
+
+
+def test_names_that_differ_in_case_alone_are_told_apart_where_the_database_does() -> None:
+    schemas = {
+        Relation("", "", "orders"): {"id": "int", "Id": "int"},
+        Relation("", "", "Orders"): {"other": "int"},
+    }
+    sql = 'select "Id" as "A", id as a, (select max(other) from "Orders") as b from orders'
+    assert read(sql, schemas, "A a b", dialect="postgres") == {
+        "A": "orders.Id",
+        "a": "orders.id",
+        "b": "Orders.other AGGREGATION",
+    }
+    assert read("select id from orders", schemas, "id", dialect="trino") == {"id": "?"}
+
+
+def test_the_case_in_which_a_relation_is_given_makes_no_difference_alone() -> None:
+    schemas = {Relation("shop", "raw", "orders"): {"ID": "int"}}
+    sql = "select id from shop.raw.orders"
+    assert read(sql, schemas, "ID", dialect="snowflake") == {"ID": "orders.ID"}
+
+
+def test_only_columns_that_the_table_has_are_named() -> None:
+    lineage = read_column_lineage(
+        "select id, amount from lake.raw.orders", "duckdb", SHOP, TARGET, ["valid_from", "AMOUNT"]
+    )
+    assert list(lineage.columns) == ["AMOUNT"]
+
+
+INCREMENTAL = """
+select o.id, o.amount, t.first_seen, coalesce(t.total, 0) + o.amount as total
+from lake.raw.orders o left join "lake"."main"."totals" t on t.id = o.id
+where o.id > (select max(id) from "lake"."main"."totals")
+"""
+
+
+@pytest.mark.parametrize("has_schema", [True, False])
+def test_a_table_is_no_source_of_itself(has_schema: bool) -> None:
+    totals = Relation("lake", "main", "totals")
+    columns = "id amount first_seen total"
+    schemas = SHOP | {totals: dict.fromkeys(columns.split(), "int")} if has_schema else SHOP
+    assert read(INCREMENTAL, schemas, columns, target=totals) == {
+        "id": "orders.Id",
+        "amount": "orders.amount",
+        "first_seen": "?",
+        "total": "orders.amount TRANSFORMATION",
+    }
+    lineage = read_column_lineage(INCREMENTAL, "duckdb", schemas, totals, columns.split())
+    assert write_fields(lineage.dataset) == "orders.Id JOIN+FILTER"
+
+
+@pytest.mark.parametrize(
+    ("sql", "dialect"),
+    [
+        ("", "duckdb"),
+        ("select id from (", "duckdb"),
+        ("select 'id from orders", "duckdb"),
+        ("create table x as select id from lake.raw.orders", "duckdb"),
+        ("select id from lake.raw.orders; select 1", "duckdb"),
+        ("select id from lake.raw.orders", "clickhouse"),
+        ("select id from lake.raw.orders", "no such adapter"),
+        (f"select {'(' * 101}id{')' * 101} from lake.raw.orders", "duckdb"),
+        (f"select {'(' * 90000}", "duckdb"),
+        (f"select id from lake.raw.orders where {'not ' * 5000} true", "duckdb"),
+        (f"select id{'[1]' * 2000} as id from lake.raw.orders", "duckdb"),
+        (f"select id, '{'x' * 200_000}' from lake.raw.orders", "duckdb"),
+        ("select id from (select * from lake.raw.orders a, nothing b where a.c = b.d", "duckdb"),
+    ],
+    ids=range(13),
+)
+def test_what_is_not_understood_gives_nothing(
+    sql: str, dialect: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    assert read_column_lineage(sql, dialect, SHOP, TARGET, ["id"]) == UNKNOWN
+    (record,) = caplog.records
+    assert record.levelname == "DEBUG"
+    assert "lake" not in record.getMessage()
+
+
+def test_stars_for_too_many_columns_give_nothing() -> None:
+    wide = {RAW: {f"c{number}": "int" for number in range(5000)}}
+    sql = "with a as (select * from lake.raw.orders), b as (select * from a) select * from b"
+    assert read(sql, wide, "c1") == {"c1": "orders.c1"}
+    assert read(sql.replace("select * from b", "select b.*, b.*, b.* from b"), wide, "c1") == {
+        "c1": "?"
+    }
+
+
+def test_aliases_that_build_on_each_other_do_not_grow() -> None:
+    doubled = ", ".join(f"a{number} + a{number} as a{number + 1}" for number in range(60))
+    sql = f"select amount as a0, {doubled} from lake.raw.orders"
+    assert read(sql, SHOP, "a60") == {"a60": "orders.amount TRANSFORMATION"}
+
+
+def test_sqlglot_may_warn_of_what_others_read(caplog: pytest.LogCaptureFixture) -> None:
+    assert read("from lake.raw.orders select id", SHOP, "id") == {"id": "orders.Id"}
+    logging.getLogger("sqlglot").warning("of another")
+    assert caplog.messages == ["of another"]

@@ -10,6 +10,8 @@ import pytest
     "module",
     [
         "floe_dbt",
+        "floe_dbt.column_cache",
+        "floe_dbt.column_lineage",
         "floe_dbt.engine",
         "floe_dbt.dbt_core",
         "floe_dbt.transform",
@@ -21,7 +23,7 @@ def test_importing_is_cheap(module: str) -> None:
     """dbt and the database drivers are imported by what needs them, when it needs them."""
     code = (
         f"import sys, {module}\n"
-        "heavy = {'agate', 'dbt', 'dbt_common', 'duckdb', 'jinja2', 'psycopg2'}\n"
+        "heavy = {'agate', 'dbt', 'dbt_common', 'duckdb', 'jinja2', 'psycopg2', 'sqlglot'}\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & heavy))\n"
     )
     result = subprocess.run(

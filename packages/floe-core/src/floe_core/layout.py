@@ -76,6 +76,10 @@ class Layout:
         """The artifacts that `floe dev` serves; `artifacts` may be of another environment."""
         return self.work(environment) / "served.json"
 
+    def column_lineage(self, environment: str) -> Path:
+        """Where the columns of dbt's models come from, by their SQL."""
+        return self.work(environment) / "column_lineage.json"
+
     def profiles_dir(self, environment: str) -> Path:
         """Folder of the generated profiles.yml."""
         return self.work(environment)

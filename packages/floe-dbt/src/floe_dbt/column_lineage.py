@@ -88,6 +88,20 @@ class Transformation:
     subtype: Subtype
 
 
+TRANSFORMATIONS: Mapping[str, Transformation] = {
+    "IDENTITY": Transformation("DIRECT", "IDENTITY"),
+    "TRANSFORMATION": Transformation("DIRECT", "TRANSFORMATION"),
+    "AGGREGATION": Transformation("DIRECT", "AGGREGATION"),
+    "JOIN": Transformation("INDIRECT", "JOIN"),
+    "FILTER": Transformation("INDIRECT", "FILTER"),
+    "GROUP_BY": Transformation("INDIRECT", "GROUP_BY"),
+    "SORT": Transformation("INDIRECT", "SORT"),
+    "WINDOW": Transformation("INDIRECT", "WINDOW"),
+    "CONDITIONAL": Transformation("INDIRECT", "CONDITIONAL"),
+}
+"""All transformations, by subtype."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputField:
     """A column of a relation that the model reads, spelled as in the schema that was given."""
@@ -138,29 +152,39 @@ def read_column_lineage(
         target: The table that was built.
         columns: The real columns of the target, in order.
     """
-    if dialect not in _DIALECTS:
-        logger.debug("no column lineage of %s: SQL of %s", target.identifier, dialect)
-        return UNKNOWN
-    if reason := _say_what_is_too_much(sql):
-        logger.debug("no column lineage of %s: %s", target.identifier, reason)
-        return UNKNOWN
     try:
-        from floe_dbt.column_walk import follow_columns
-
-        return follow_columns(sql, _DIALECTS[dialect], schemas, target, columns)
+        return _read(sql, dialect, schemas, target, columns)
+    except NotReadError as problem:
+        reason = str(problem)
     except Exception as problem:  # a query that is not understood must never fail a run
-        logger.debug("no column lineage of %s: %r", target.identifier, problem)
-        return UNKNOWN
+        # Its message may quote the SQL, and so what must not be in a log.
+        reason = type(problem).__name__
+    logger.debug("no column lineage of %s: %s", target.identifier, reason)
+    return UNKNOWN
 
 
-def _say_what_is_too_much(sql: str) -> str | None:
+class NotReadError(Exception):
+    """SQL is not read, for a reason that may be logged."""
+
+
+def _read(
+    sql: str,
+    dialect: str,
+    schemas: Mapping[Relation, Mapping[str, str]],
+    target: Relation,
+    columns: Sequence[str],
+) -> ColumnLineage:
+    if dialect not in _DIALECTS:
+        raise NotReadError(f"SQL of {dialect} is not read")
     if len(sql) > _LONGEST:
-        return f"its SQL has {len(sql)} characters"
+        raise NotReadError(f"its SQL has {len(sql)} characters")
     if sql.count("][") > _MOST_SUBSCRIPTS:
-        return "its SQL has too many subscripts"
+        raise NotReadError("its SQL has too many subscripts")
     depth = 0
     for bracket in _BRACKET.finditer(sql):
         depth = depth + 1 if bracket[0] in "([{" else max(depth - 1, 0)
         if depth > _DEEPEST:
-            return f"its SQL has more than {_DEEPEST} brackets inside each other"
-    return None
+            raise NotReadError(f"its SQL has more than {_DEEPEST} brackets inside each other")
+    from floe_dbt.column_walk import follow_columns
+
+    return follow_columns(sql, _DIALECTS[dialect], schemas, target, columns)

@@ -18,7 +18,13 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, traverse_scope
 from sqlglot.schema import Schema
 
-from floe_dbt.column_lineage import ColumnLineage, InputField, Relation, Transformation
+from floe_dbt.column_lineage import (
+    TRANSFORMATIONS,
+    ColumnLineage,
+    InputField,
+    NotReadError,
+    Relation,
+)
 
 # How a field reaches a value, as bits: several ways may lead from one to the other.
 _IDENTITY: Final = 1
@@ -32,17 +38,8 @@ _WINDOW: Final = 128
 _CONDITIONAL: Final = 256
 _DIRECT: Final = _IDENTITY | _TRANSFORMATION | _AGGREGATION
 
-_TRANSFORMATIONS: Final = {
-    _IDENTITY: Transformation("DIRECT", "IDENTITY"),
-    _TRANSFORMATION: Transformation("DIRECT", "TRANSFORMATION"),
-    _AGGREGATION: Transformation("DIRECT", "AGGREGATION"),
-    _JOIN: Transformation("INDIRECT", "JOIN"),
-    _FILTER: Transformation("INDIRECT", "FILTER"),
-    _GROUP_BY: Transformation("INDIRECT", "GROUP_BY"),
-    _SORT: Transformation("INDIRECT", "SORT"),
-    _WINDOW: Transformation("INDIRECT", "WINDOW"),
-    _CONDITIONAL: Transformation("INDIRECT", "CONDITIONAL"),
-}
+# The bits are numbered in the order of `TRANSFORMATIONS`.
+_WAYS: Final = {1 << position: way for position, way in enumerate(TRANSFORMATIONS.values())}
 
 _MOST_STEPS: Final = 300_000
 """Fields that are copied from one column to the next at most, in one query."""
@@ -171,7 +168,7 @@ def _follow_columns(
     dialect = Dialect.get_or_raise(dialect_name)
     statements = [statement for statement in parse(sql, dialect=dialect) if statement]
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        raise ValueError("it is no single query")
+        raise NotReadError("its SQL is no single query")
     relations = _Relations(dialect, schemas, target, columns)
     query = _prepare(statements[0], relations)
     query = qualify(
@@ -307,7 +304,7 @@ class _Relations(Schema):
             InputField(
                 self._given[index][0],
                 self.columns(index)[column],
-                tuple(way for bit, way in _TRANSFORMATIONS.items() if ways & bit),
+                tuple(way for bit, way in _WAYS.items() if ways & bit),
             )
             for (index, column), ways in trace.fields.items()
             if index != 0
@@ -370,7 +367,7 @@ def _prepare(query: exp.Query, relations: _Relations) -> exp.Query:
         elif isinstance(node, exp.Table) and (index := relations.index(node)) is not None:
             width += len(relations.columns(index))
     if stars * width > _MOST_COLUMNS:
-        raise ValueError("its stars stand for too many columns")
+        raise NotReadError("its stars stand for too many columns")
     return query
 
 
@@ -749,7 +746,7 @@ class _Walk:
     def _add(self, trace: _Trace, other: _Trace, outer: int) -> None:
         self._steps += len(other.fields) + 1
         if self._steps > _MOST_STEPS:
-            raise ValueError("its columns have too many sources")
+            raise NotReadError("its columns have too many sources")
         for key, ways in other.fields.items():
             trace.fields[key] = trace.fields.get(key, 0) | _under(ways, outer)
         trace.is_known = trace.is_known and other.is_known
