@@ -375,7 +375,7 @@ def _opaque_table(number: int) -> exp.Table:
     return exp.to_table(f"__floe_opaque_{number}")
 
 
-def _refers_to_itself(cte: exp.CTE, part: exp.Expression) -> bool:
+def _refers_to_itself(cte: exp.CTE, part: exp.Expr) -> bool:
     name = cte.alias.casefold()
     return bool(
         isinstance(cte.parent, exp.With)
@@ -386,7 +386,7 @@ def _refers_to_itself(cte: exp.CTE, part: exp.Expression) -> bool:
     )
 
 
-def _is_recursive_union(cte: exp.Expression | None) -> bool:
+def _is_recursive_union(cte: exp.Expr | None) -> bool:
     """Whether the right side of a union, and only that, reads what the union has yielded."""
     return (
         isinstance(cte, exp.CTE)
@@ -417,7 +417,7 @@ class _Walk:
         self._scopes: list[Scope] = []
         self._steps = 0
 
-    def follow(self, query: exp.Expression) -> _Result:
+    def follow(self, query: exp.Expr) -> _Result:
         """What the whole query yields."""
         self._scopes = traverse_scope(query)
         for scope in self._scopes:
@@ -447,7 +447,7 @@ class _Walk:
     def _select(self, scope: Scope, select: exp.Select) -> _Result:
         if any(part and name not in _KNOWN_CLAUSES for name, part in select.args.items()):
             return _Result([None], _Trace(is_known=False))
-        if select.meta.get("is_natural") and not self._has_all_names(scope):
+        if select.meta.get("is_natural") and not self.has_all_names(scope):
             return _Result([None], _Trace(is_known=False))
         columns: list[tuple[str, _Trace] | None] = []
         aliases: dict[str, _Trace] = {}
@@ -478,7 +478,7 @@ class _Walk:
         rows = _Trace()
         for _, source in self._sources(scope):
             if isinstance(source, Scope):
-                self._add(rows, self._result(source).rows, _IDENTITY)
+                self.add(rows, self._result(source).rows, _IDENTITY)
         reader = _Reader(self, scope, aliases, is_clause=True)
         for join in _joins(select):
             if join.args.get("using") or join.method == "NATURAL":
@@ -504,7 +504,7 @@ class _Walk:
         left, right = (self._result(side) for side in scope.set_operation_scopes)
         rows = _Trace()
         for side in (left, right):
-            self._add(rows, side.rows, _IDENTITY)
+            self.add(rows, side.rows, _IDENTITY)
         if any(operation.args.get(name) for name in ("side", "kind", "on")):
             return _Result([None], _Trace(rows.fields, is_known=False))
         is_union = isinstance(operation, exp.Union)
@@ -585,9 +585,7 @@ class _Walk:
         ]
         return _Result(columns)
 
-    def _made_rows(
-        self, scope: Scope, maker: exp.Expression, arguments: Sequence[exp.Expression]
-    ) -> _Result:
+    def _made_rows(self, scope: Scope, maker: exp.Expr, arguments: Sequence[exp.Expr]) -> _Result:
         """Rows that are made from the lists in `arguments`, a column from each."""
         names = maker.alias_column_names
         if len(arguments) != len(names) and len(arguments) != 1:
@@ -619,9 +617,7 @@ class _Walk:
             return self._made_rows(scope, lateral, [made.this])
         return _Result([None])
 
-    def _star_of_table(
-        self, scope: Scope, projection: exp.Expression
-    ) -> list[tuple[str, _Trace]] | None:
+    def _star_of_table(self, scope: Scope, projection: exp.Expr) -> list[tuple[str, _Trace]] | None:
         """What `t.*` stands for; sqlglot leaves it when another table is not known."""
         star = projection.this if isinstance(projection, exp.Column) else None
         if not isinstance(star, exp.Star) or any(star.args.values()):
@@ -640,7 +636,7 @@ class _Walk:
             return None
         return [column for column in columns if column]
 
-    def _may_be_wide(self, projection: exp.Expression, trace: _Trace) -> bool:
+    def _may_be_wide(self, projection: exp.Expr, trace: _Trace) -> bool:
         """Whether a projection makes rows of a struct, and so a column of each of its fields."""
         made = projection.unalias()
         if not isinstance(made, _ROW_MAKERS):
@@ -667,7 +663,11 @@ class _Walk:
     def _result(self, scope: Scope) -> _Result:
         return self._results.get(id(scope.expression)) or _Result([None])
 
-    def _has_all_names(self, scope: Scope) -> bool:
+    def result(self, query: exp.Expr) -> _Result | None:
+        """What a query inside an expression yields."""
+        return self._results.get(id(query.unnest()))
+
+    def has_all_names(self, scope: Scope) -> bool:
         """Whether all names are known that a column without a table's name can mean."""
         if id(scope) not in self._complete:
             self._complete[id(scope)] = all(
@@ -693,57 +693,67 @@ class _Walk:
         inner = scope
         while True:
             if table in inner.selected_sources:
-                node, source = inner.selected_sources[table]
-                return self._column(inner, node, source, name)
+                return self._column(inner, *inner.selected_sources[table], name)
             if self.is_own(inner, table):
                 source = inner.sources.get(table)
-                return self._column(inner, source, source, name) if source else _UNCLEAR
-            if inner.parent is None or not self._has_all_names(inner):
+                return _UNCLEAR if source is None else self._column(inner, source, source, name)
+            if inner.parent is None or not self.has_all_names(inner):
                 return _UNCLEAR
             inner = inner.parent
 
     def lookup_unqualified(self, scope: Scope, name: str) -> _Trace | None:
         """The only column of the sources with a name; None when there is none."""
-        found = [
-            trace
-            for table, _ in scope.selected_sources.items()
-            if (trace := self.lookup(scope, table, name)).is_known
+        tables = [
+            table
+            for table, (node, source) in scope.selected_sources.items()
+            if name in self._names(node, source)
         ]
-        if not found:
+        if not tables:
             return None
-        return found[0] if len(found) == 1 else _UNCLEAR
+        return self.lookup(scope, tables[0], name) if len(tables) == 1 else _UNCLEAR
 
     def _column(self, scope: Scope, node: Any, source: exp.Table | Scope, name: str) -> _Trace:
-        names = node.alias_column_names if isinstance(node, exp.Table) else []
+        if isinstance(node, exp.Table) and node.alias_column_names:
+            return self._renamed_column(scope, node, source, name)
         if isinstance(source, Scope):
-            result = self._result(source)
-            if names:
-                return self._renamed(name, names, result)
-            return result.by_name.get(name, _UNCLEAR)
+            return self._result(source).by_name.get(name, _UNCLEAR)
         index = self._relations.index(source)
-        if index is None:
-            if isinstance(source.this, exp.GenerateSeries):
-                return self._join(_Reader(self, scope, {}).read(source.this))
-            return _UNCLEAR
-        columns = list(self._relations.columns(index)) if names else self._relations.columns(index)
-        if names:
-            renamed = [*names, *columns[len(names) :]]
-            if renamed.count(name) != 1:
-                return _UNCLEAR
-            name = columns[renamed.index(name)]
-        return _Trace({(index, name): _IDENTITY}) if name in columns else _UNCLEAR
+        if index is not None and name in self._relations.columns(index):
+            return _Trace({(index, name): _IDENTITY})
+        return _UNCLEAR
 
-    @staticmethod
-    def _renamed(name: str, names: Sequence[str], result: _Result) -> _Trace:
+    def _renamed_column(
+        self, scope: Scope, node: exp.Table, source: exp.Table | Scope, name: str
+    ) -> _Trace:
+        """A column of `FROM t AS u(a, b)`."""
+        if isinstance(source, exp.Table) and isinstance(source.this, exp.GenerateSeries):
+            return self._join(_Reader(self, scope, {}).read(source.this))
+        names = self._names(node, source)
         if names.count(name) != 1:
             return _UNCLEAR
-        before = result.columns[: names.index(name) + 1]
-        column = before[-1] if len(before) == names.index(name) + 1 else None
-        return _UNCLEAR if column is None or None in before else column[1]
+        position = names.index(name)
+        if isinstance(source, Scope):
+            columns = self._result(source).columns[: position + 1]
+            column = columns[-1]
+            return _UNCLEAR if column is None or None in columns else column[1]
+        index = self._relations.index(source)
+        if index is None:
+            return _UNCLEAR
+        return _Trace({(index, list(self._relations.columns(index))[position]): _IDENTITY})
+
+    def _names(self, node: Any, source: exp.Table | Scope) -> list[str]:
+        """The names of a source's columns, in order, where they are known."""
+        if isinstance(source, Scope):
+            names = [column[0] if column else "" for column in self._result(source).columns]
+        else:
+            index = self._relations.index(source)
+            names = [] if index is None else list(self._relations.columns(index))
+        renamed = node.alias_column_names if isinstance(node, exp.Table) else []
+        return [*renamed[: len(names)], *names[len(renamed) :]]
 
     # Traces
 
-    def _add(self, trace: _Trace, other: _Trace, outer: int) -> None:
+    def add(self, trace: _Trace, other: _Trace, outer: int) -> None:
         self._steps += len(other.fields) + 1
         if self._steps > _MOST_STEPS:
             raise NotReadError("its columns have too many sources")
@@ -753,19 +763,19 @@ class _Walk:
 
     def _add_all(self, trace: _Trace, others: Iterable[_Trace], outer: int) -> None:
         for other in others:
-            self._add(trace, other, outer)
+            self.add(trace, other, outer)
 
     def _add_clause(
-        self, rows: _Trace, reader: _Reader, clause: exp.Expression | None, outer: int
+        self, rows: _Trace, reader: _Reader, clause: exp.Expr | None, outer: int
     ) -> None:
-        if isinstance(clause, exp.Expression):
-            self._add(rows, reader.read(clause, outer), _IDENTITY)
+        if isinstance(clause, exp.Expr):
+            self.add(rows, reader.read(clause, outer), _IDENTITY)
 
     def _add_orders(
         self,
         rows: _Trace,
         reader: _Reader,
-        query: exp.Expression,
+        query: exp.Expr,
         columns: Sequence[tuple[str, _Trace] | None],
     ) -> None:
         for name in ("order", "sort", "cluster", "distribute"):
@@ -802,9 +812,9 @@ class _Reader:
         self._aliases = aliases
         self._is_clause = is_clause
         self._trace = _Trace()
-        self._stack: list[tuple[exp.Expression, int, bool]] = []
+        self._stack: list[tuple[exp.Expr, int, bool]] = []
 
-    def read(self, expression: exp.Expression, outer: int = _IDENTITY) -> _Trace:
+    def read(self, expression: exp.Expr, outer: int = _IDENTITY) -> _Trace:
         """The fields behind an expression, with `outer` done to it."""
         bare = expression.unalias()
         if outer == _IDENTITY and type(bare) is exp.Column:
@@ -815,9 +825,9 @@ class _Reader:
             self._visit(*self._stack.pop())
         return self._trace
 
-    def _visit(self, node: exp.Expression, outer: int, in_window: bool) -> None:
+    def _visit(self, node: exp.Expr, outer: int, in_window: bool) -> None:
         if isinstance(node, exp.Column):
-            self._walk._add(self._trace, self._column(node), outer)
+            self._walk.add(self._trace, self._column(node), outer)
         elif isinstance(node, exp.Identifier | exp.Literal | exp.DataType):
             pass
         elif isinstance(node, exp.Alias | exp.Paren):
@@ -868,13 +878,11 @@ class _Reader:
         else:
             self._push_children(node, _under(_TRANSFORMATION, outer))
 
-    def _push(
-        self, outer: int, node: exp.Expression | str | None, *, in_window: bool = False
-    ) -> None:
-        if isinstance(node, exp.Expression):
+    def _push(self, outer: int, node: exp.Expr | str | None, *, in_window: bool = False) -> None:
+        if isinstance(node, exp.Expr):
             self._stack.append((node, outer, in_window))
 
-    def _push_children(self, node: exp.Expression, outer: int) -> None:
+    def _push_children(self, node: exp.Expr, outer: int) -> None:
         self._stack.extend((child, outer, False) for child in node.iter_expressions())
 
     def _column(self, column: exp.Column) -> _Trace:
@@ -893,7 +901,7 @@ class _Reader:
     def _unqualified(self, column: exp.Column) -> _Trace:
         """What a name means that sqlglot left alone: an alias, or a column of a late clause."""
         name = column.name
-        if not self._walk._has_all_names(self._scope):
+        if not self._walk.has_all_names(self._scope):
             return _UNCLEAR
         alias = self._aliases.get(name)
         found = self._walk.lookup_unqualified(self._scope, name)
@@ -909,18 +917,18 @@ class _Reader:
         return isinstance(column.parent, exp.Ordered)
 
     def _visit_query(self, query: exp.Query, outer: int) -> None:
-        result = self._walk._results.get(id(query.unnest()))
+        result = self._walk.result(query)
         if result is None or None in result.columns:
             self._trace.is_known = False
         if result is not None:
             for column in result.columns:
                 if column:
-                    self._walk._add(self._trace, column[1], outer)
-            self._walk._add(self._trace, result.rows, _IDENTITY)
+                    self._walk.add(self._trace, column[1], outer)
+            self._walk.add(self._trace, result.rows, _IDENTITY)
 
-    def _visit_rows(self, query: exp.Expression) -> None:
-        result = self._walk._results.get(id(query.unnest()))
-        self._walk._add(self._trace, result.rows if result else _UNCLEAR, _IDENTITY)
+    def _visit_rows(self, query: exp.Expr) -> None:
+        result = self._walk.result(query)
+        self._walk.add(self._trace, result.rows if result else _UNCLEAR, _IDENTITY)
 
     def _visit_window(self, window: exp.Window) -> None:
         seen = set()
@@ -962,13 +970,13 @@ class _Reader:
             self._push(outer, node.this)
 
 
-def _is_aggregate(node: exp.Expression) -> bool:
+def _is_aggregate(node: exp.Expr) -> bool:
     return isinstance(node, exp.AggFunc) or (
         isinstance(node, exp.Anonymous) and node.name.lower() in _AGGREGATES
     )
 
 
-def _joins(node: exp.Expression) -> Iterator[exp.Join]:
+def _joins(node: exp.Expr) -> Iterator[exp.Join]:
     """The joins of a SELECT, with those in brackets: `FROM a JOIN (b JOIN c ON ...) ON ...`."""
     from_ = node.args.get("from_")
     if from_:
