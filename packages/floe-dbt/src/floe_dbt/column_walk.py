@@ -344,8 +344,8 @@ def _prepare(query: exp.Query, relations: _Relations) -> exp.Query:
             stars += 1
         elif isinstance(node, exp.Coalesce):
             node.meta["is_written"] = True
-        elif isinstance(node, exp.Join) and node.method == "NATURAL" and node.parent:
-            node.parent.meta["is_natural"] = True
+        elif isinstance(node, exp.Select):
+            _mark(node)
         elif isinstance(node, exp.CTE):
             if isinstance(node.this, exp.Pivot) or (
                 _refers_to_itself(node, node.this) and not _is_recursive_union(node)
@@ -371,6 +371,27 @@ def _prepare(query: exp.Query, relations: _Relations) -> exp.Query:
     return query
 
 
+def _mark(select: exp.Select) -> None:
+    """Note what can no longer be seen when sqlglot has taken USING and stars apart."""
+    joins = list(_joins(select))
+    select.meta["is_natural"] = any(join.method == "NATURAL" for join in joins)
+    is_joined = any(join.method == "NATURAL" or join.args.get("using") for join in joins)
+    stars = [item for item in select.expressions if item.is_star]
+    tables = [star.text("table").casefold() for star in stars]
+    is_twice = len(stars) > 1 and ("" in tables or len(set(tables)) < len(tables))
+    changes = {
+        name
+        for star in stars
+        for name, change in (star if isinstance(star, exp.Star) else star.this).args.items()
+        if change
+    }
+    # sqlglot applies what is said of one star to all stars of a table, and forgets a column that
+    # two tables share in the second star. It forgets new names and values of a shared column.
+    select.meta["is_unclear"] = (is_twice and (changes or is_joined)) or (
+        is_joined and {"replace", "rename"} & changes
+    )
+
+
 def _opaque_table(number: int) -> exp.Table:
     return exp.to_table(f"__floe_opaque_{number}")
 
@@ -394,6 +415,10 @@ def _is_recursive_union(cte: exp.Expr | None) -> bool:
         and _refers_to_itself(cte, cte.this.expression)
         and not _refers_to_itself(cte, cte.this.this)
     )
+
+
+def _traces(columns: Iterable[tuple[str, _Trace] | None]) -> list[_Trace]:
+    return [column[1] if column else _UNCLEAR for column in columns]
 
 
 def _under(ways: int, outer: int) -> int:
@@ -445,9 +470,11 @@ class _Walk:
     # Scopes
 
     def _select(self, scope: Scope, select: exp.Select) -> _Result:
-        if any(part and name not in _KNOWN_CLAUSES for name, part in select.args.items()):
-            return _Result([None], _Trace(is_known=False))
-        if select.meta.get("is_natural") and not self.has_all_names(scope):
+        if (
+            any(part and name not in _KNOWN_CLAUSES for name, part in select.args.items())
+            or select.meta.get("is_unclear")
+            or (select.meta.get("is_natural") and not self.has_all_names(scope))
+        ):
             return _Result([None], _Trace(is_known=False))
         columns: list[tuple[str, _Trace] | None] = []
         aliases: dict[str, _Trace] = {}
@@ -496,7 +523,7 @@ class _Walk:
         if distinct and distinct.args.get("on"):
             self._add_clause(rows, reader, distinct, _GROUP_BY)
         elif distinct:
-            self._add_all(rows, [column[1] for column in columns if column], _GROUP_BY)
+            self._add_all(rows, _traces(columns), _GROUP_BY)
         self._add_orders(rows, reader, select, columns)
         return _Result(columns, rows)
 
@@ -514,9 +541,9 @@ class _Walk:
             columns = self._unite(left, right, is_union)
         if not is_union:
             for side in (left, right):
-                self._add_all(rows, [column[1] for column in side.columns if column], _FILTER)
+                self._add_all(rows, _traces(side.columns), _FILTER)
         elif operation.args.get("distinct"):
-            self._add_all(rows, [column[1] for column in columns if column], _GROUP_BY)
+            self._add_all(rows, _traces(columns), _GROUP_BY)
         aliases = _Result(columns).by_name
         reader = _Reader(self, scope, aliases, is_clause=True)
         for name in ("limit", "offset"):
@@ -784,7 +811,7 @@ class _Walk:
                 continue
             self._add_clause(rows, reader, order, _SORT)
             if any(isinstance(item.this, exp.Var) for item in order.expressions):  # ORDER BY ALL
-                self._add_all(rows, [column[1] for column in columns if column], _SORT)
+                self._add_all(rows, _traces(columns), _SORT)
 
     def _join(self, *traces: _Trace, outer: int = _IDENTITY) -> _Trace:
         if len(traces) == 1 and outer == _IDENTITY:
@@ -905,16 +932,16 @@ class _Reader:
             return _UNCLEAR
         alias = self._aliases.get(name)
         found = self._walk.lookup_unqualified(self._scope, name)
-        if self._is_clause:
-            first, second = (alias, found) if self._is_sort_key(column) else (found, alias)
-            return first or second or _UNCLEAR
-        if found or self._scope.can_be_correlated:
-            return _UNCLEAR
-        return alias or _UNCLEAR
-
-    @staticmethod
-    def _is_sort_key(column: exp.Column) -> bool:
-        return isinstance(column.parent, exp.Ordered)
+        if not self._is_clause:
+            return _UNCLEAR if found or self._scope.can_be_correlated else alias or _UNCLEAR
+        if not alias or not found:
+            return alias or found or _UNCLEAR
+        if isinstance(column.parent, exp.Ordered):
+            return alias
+        if isinstance(column.find_ancestor(exp.AggFunc, exp.Query), exp.AggFunc):
+            return found
+        # Databases differ in which of the two comes first.
+        return found if found.fields.keys() == alias.fields.keys() else _UNCLEAR
 
     def _visit_query(self, query: exp.Query, outer: int) -> None:
         result = self._walk.result(query)
