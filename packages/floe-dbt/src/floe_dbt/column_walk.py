@@ -44,7 +44,7 @@ _WAYS: Final = {1 << position: way for position, way in enumerate(TRANSFORMATION
 _MOST_STEPS: Final = 300_000
 """Fields that are copied from one column to the next at most, in one query."""
 
-_MOST_COLUMNS: Final = 20_000
+_MOST_COLUMNS: Final = 50_000
 """Columns that the stars of one query may stand for, at a cautious estimate."""
 
 _AUTOMATIC: Final = re.compile(r"_col_\d+")
@@ -242,6 +242,7 @@ class _Relations(Schema):
         for index, (relation, _) in enumerate(self._given):
             self._caseless.setdefault(_caseless(_parts(relation)), []).append(index)
         self._columns: dict[int, dict[str, str]] = {}
+        self._found: dict[tuple[str, ...], int | None] = {}
 
     @property
     def dialect(self) -> Dialect:
@@ -270,10 +271,22 @@ class _Relations(Schema):
         if not isinstance(table.this, exp.Identifier):
             return None
         parts = (table.catalog, table.db, table.name)
-        found = self._caseless.get(_caseless(parts), [])
-        if len(found) > 1:
-            found = [index for index in found if self._fold_parts(index) == parts]
-        return found[0] if found else None
+        if parts not in self._found:
+            self._found[parts] = self._find(parts)
+        return self._found[parts]
+
+    def _find(self, parts: tuple[str, ...]) -> int | None:
+        """The relation of these names, or else the one whose names mean these without quotes."""
+        candidates = self._caseless.get(_caseless(parts), ())
+        for is_quoted in (True, False):
+            for index in candidates:
+                given = _parts(self._given[index][0])
+                if all(
+                    part in (name, self._fold(name, is_quoted=is_quoted))
+                    for part, name in zip(parts, given, strict=True)
+                ):
+                    return index
+        return None
 
     def columns(self, index: int) -> dict[str, str]:
         """Real names of a relation's columns by their folded ones; none when two fold to one."""
@@ -316,11 +329,8 @@ class _Relations(Schema):
         direct = [index for (index, _), ways in trace.fields.items() if ways & _DIRECT]
         return bool(direct) and not any(direct)
 
-    def _fold(self, name: str) -> str:
-        return self._dialect.normalize_identifier(exp.Identifier(this=name, quoted=True)).name
-
-    def _fold_parts(self, index: int) -> tuple[str, ...]:
-        return tuple(self._fold(part) for part in _parts(self._given[index][0]))
+    def _fold(self, name: str, *, is_quoted: bool = True) -> str:
+        return self._dialect.normalize_identifier(exp.Identifier(this=name, quoted=is_quoted)).name
 
 
 def _parts(relation: Relation) -> tuple[str, str, str]:
@@ -340,11 +350,13 @@ def _prepare(query: exp.Query, relations: _Relations) -> exp.Query:
     width = 0
     opaque = 0
     for node in list(query.walk()):
-        if isinstance(node, exp.Star):
-            stars += 1
+        if isinstance(node, exp.Column):
+            # Later all columns have the name of a table.
+            node.meta["is_qualified"] = bool(node.table)
         elif isinstance(node, exp.Coalesce):
             node.meta["is_written"] = True
         elif isinstance(node, exp.Select):
+            stars += sum(item.is_star for item in node.expressions)
             _mark(node)
         elif isinstance(node, exp.CTE):
             if isinstance(node.this, exp.Pivot) or (
@@ -357,6 +369,8 @@ def _prepare(query: exp.Query, relations: _Relations) -> exp.Query:
             opaque += 1
             node.this.replace(exp.select("*").from_(_opaque_table(opaque)))
         elif isinstance(node, exp.Table | exp.Subquery) and node.args.get("pivots"):
+            if node is query:
+                raise NotReadError("its SQL is a PIVOT")
             opaque += 1
             alias = node.args["pivots"][-1].args.get("alias") or node.args.get("alias")
             table = _opaque_table(opaque)
@@ -715,7 +729,7 @@ class _Walk:
             or table in scope.lateral_sources
         )
 
-    def lookup(self, scope: Scope, table: str, name: str) -> _Trace:
+    def lookup(self, scope: Scope, table: str, name: str, *, is_qualified: bool = False) -> _Trace:
         """The column of a source that a name means in a scope."""
         inner = scope
         while True:
@@ -724,7 +738,7 @@ class _Walk:
             if self.is_own(inner, table):
                 source = inner.sources.get(table)
                 return _UNCLEAR if source is None else self._column(inner, source, source, name)
-            if inner.parent is None or not self.has_all_names(inner):
+            if inner.parent is None or not (is_qualified or self.has_all_names(inner)):
                 return _UNCLEAR
             inner = inner.parent
 
@@ -894,7 +908,7 @@ class _Reader:
             self.has_aggregate = self.has_aggregate or not in_window
             way = _TRANSFORMATION if isinstance(node, _OFFSETS) else _AGGREGATION
             self._push_children(node, _under(way, outer))
-        elif isinstance(node, exp.Star | exp.Columns | exp.Aliases):
+        elif isinstance(node, exp.Star | exp.Columns | exp.Aliases | exp.QueryTransform):
             around = node.find_ancestor(exp.Func, exp.Query)
             if not isinstance(node, exp.Star) or not isinstance(around, exp.Func):
                 # A function takes all columns by a plain star and yields one.
@@ -920,10 +934,15 @@ class _Reader:
             return _UNCLEAR
         if not column.table:
             return self._unqualified(column)
-        if column.name in self._aliases and not self._walk.is_own(self._scope, column.table):
+        is_qualified = bool(column.meta.get("is_qualified"))
+        if (
+            not is_qualified
+            and column.name in self._aliases
+            and not self._walk.is_own(self._scope, column.table)
+        ):
             # sqlglot found it in the query around this one; DuckDB means the alias.
             return _UNCLEAR
-        return self._walk.lookup(self._scope, column.table, column.name)
+        return self._walk.lookup(self._scope, column.table, column.name, is_qualified=is_qualified)
 
     def _unqualified(self, column: exp.Column) -> _Trace:
         """What a name means that sqlglot left alone: an alias, or a column of a late clause."""
