@@ -349,9 +349,11 @@ def test_a_table_is_no_source_of_itself(has_schema: bool) -> None:
         (f"select id from lake.raw.orders where {'not ' * 5000} true", "duckdb"),
         (f"select id{'[1]' * 2000} as id from lake.raw.orders", "duckdb"),
         (f"select id, '{'x' * 200_000}' from lake.raw.orders", "duckdb"),
+        (f"select {' + '.join(['id'] * 20_000)} as id from lake.raw.orders", "duckdb"),
+        (" union all ".join(["select id from lake.raw.orders"] * 1_500), "duckdb"),
         ("select id from (select * from lake.raw.orders a, nothing b where a.c = b.d", "duckdb"),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_what_is_not_understood_gives_nothing(
     sql: str, dialect: str, caplog: pytest.LogCaptureFixture

@@ -47,6 +47,12 @@ _MOST_STEPS: Final = 300_000
 _MOST_COLUMNS: Final = 50_000
 """Columns that the stars of one query may stand for, at a cautious estimate."""
 
+_MOST_SELECTS: Final = 1_000
+"""SELECTs of one query; the time that sqlglot takes grows with the square of their number."""
+
+_MOST_CLIMBING: Final = 1_000_000
+"""Levels of all names of columns together: sqlglot climbs from each up to its SELECT."""
+
 _AUTOMATIC: Final = re.compile(r"_col_\d+")
 """Names that sqlglot gives to columns without one; the database names them otherwise."""
 
@@ -349,7 +355,7 @@ def _prepare(query: exp.Query, relations: _Relations) -> exp.Query:
     stars = 0
     width = 0
     opaque = 0
-    for node in list(query.walk()):
+    for node in _list_nodes(query):
         if isinstance(node, exp.Column):
             # Later all columns have the name of a table.
             node.meta["is_qualified"] = bool(node.table)
@@ -383,6 +389,24 @@ def _prepare(query: exp.Query, relations: _Relations) -> exp.Query:
     if stars * width > _MOST_COLUMNS:
         raise NotReadError("its stars stand for too many columns")
     return query
+
+
+def _list_nodes(query: exp.Query) -> list[exp.Expr]:
+    nodes = []
+    selects = 0
+    climbing = 0
+    stack: list[tuple[exp.Expr, int]] = [(query, 0)]
+    while stack:
+        node, level = stack.pop()
+        nodes.append(node)
+        if isinstance(node, exp.Column):
+            climbing += level
+        elif isinstance(node, exp.Select):
+            selects += 1
+        stack.extend((child, level + 1) for child in node.iter_expressions())
+    if selects > _MOST_SELECTS or climbing > _MOST_CLIMBING:
+        raise NotReadError("its SQL is too large or too deep")
+    return nodes
 
 
 def _mark(select: exp.Select) -> None:
