@@ -423,10 +423,15 @@ def _mark(select: exp.Select) -> None:
         for name, change in (star if isinstance(star, exp.Star) else star.this).args.items()
         if change
     }
+    has_comma = any(
+        not any(join.args.get(part) for part in ("on", "using", "method", "side", "kind"))
+        for join in joins
+    )
     # sqlglot applies what is said of one star to all stars of a table, and forgets a column that
-    # two tables share in the second star. It forgets new names and values of a shared column.
+    # two tables share in the second star. It forgets new names and values of a shared column, and
+    # takes `a, b JOIN c USING (k)` for `(a, b) JOIN c USING (k)`.
     select.meta["is_unclear"] = (is_twice and (changes or is_joined)) or (
-        is_joined and {"replace", "rename"} & changes
+        is_joined and (has_comma or {"replace", "rename"} & changes)
     )
 
 
@@ -932,6 +937,11 @@ class _Reader:
             self.has_aggregate = self.has_aggregate or not in_window
             way = _TRANSFORMATION if isinstance(node, _OFFSETS) else _AGGREGATION
             self._push_children(node, _under(way, outer))
+        elif isinstance(node, exp.Lambda | exp.Comprehension):
+            if any(name in self._scope.selected_sources for name in _variables(node)):
+                # Databases differ in whether `x.y` is the table's.
+                self._trace.is_known = False
+            self._push_children(node, _under(_TRANSFORMATION, outer))
         elif isinstance(node, exp.Star | exp.Columns | exp.Aliases | exp.QueryTransform):
             around = node.find_ancestor(exp.Func, exp.Query)
             if not isinstance(node, exp.Star) or not isinstance(around, exp.Func):
@@ -1044,6 +1054,12 @@ def _is_aggregate(node: exp.Expr) -> bool:
     return isinstance(node, exp.AggFunc) or (
         isinstance(node, exp.Anonymous) and node.name.lower() in _AGGREGATES
     )
+
+
+def _variables(node: exp.Lambda | exp.Comprehension) -> list[str]:
+    if isinstance(node, exp.Lambda):
+        return [variable.name for variable in node.expressions]
+    return [node.text("expression"), node.text("position")]
 
 
 def _joins(node: exp.Expr) -> Iterator[exp.Join]:
