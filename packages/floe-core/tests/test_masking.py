@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from floe_core.masking import mask_values
+from floe_core.masking import mask_data, mask_values
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,27 @@ from floe_core.masking import mask_values
 )
 def test_known_values(secrets: list[str], text: str, masked: str) -> None:
     assert mask_values(text, secrets) == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (
+            "Conversion Error: Could not convert string 'a@b.c' to INT32\n\nLINE 1: select 'a@b.c'",
+            "Conversion Error: Could not convert string '*****' to INT32",
+        ),
+        ('Duplicate key "id: 1" violates it', 'Duplicate key "*****" violates it'),
+        ("value 300 is out of range", "value ***** is out of range"),
+        ("Overflow in INT32 (99999 * 99999)!", "Overflow in INT32 (*****)!"),
+        ('invalid syntax for type integer: "bob"', 'invalid syntax for type integer: "*****"'),
+        ('expected "2020-13-01" to be', 'expected "*****" to be'),
+        (
+            'violates "users_pkey"\nDETAIL:  Key (email)=(bob) already exists.',
+            'violates "users_pkey"',
+        ),
+        ("Key (a, b)=(1, 2) already exists", "Key (a, b)=(*****) already exists"),
+        ('Referenced column "amount" not found', 'Referenced column "amount" not found'),
+    ],
+)
+def test_values_of_rows(text: str, masked: str) -> None:
+    assert mask_data(text) == masked

@@ -39,6 +39,11 @@ def find_commit(folder: Path, ref: str) -> Commit | None:
     return None if commit is None else Commit(ref, commit, Path(top))
 
 
+def remote_url(folder: Path) -> str | None:
+    """URL of the remote that the repository of a folder came from; it may hold a password."""
+    return _git(folder, "config", "--get", "remote.origin.url") or None
+
+
 @contextmanager
 def checked_out(commit: Commit) -> Iterator[Path]:
     """Write the files of a commit to a temporary folder, which is removed afterwards.

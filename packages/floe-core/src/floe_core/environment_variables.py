@@ -50,3 +50,24 @@ NO_COLOR = "NO_COLOR"
 
 GITHUB_WORKSPACE = "GITHUB_WORKSPACE"
 """Root of the checkout in a GitHub workflow; `--output github` and `sarif` start paths there."""
+
+OPENLINEAGE_URL = "OPENLINEAGE_URL"
+"""Base URL of the lineage server, when `observability.lineage` names no endpoint."""
+
+OPENLINEAGE_ENDPOINT = "OPENLINEAGE_ENDPOINT"
+"""Path below `OPENLINEAGE_URL` that takes lineage events; `api/v1/lineage` when unset."""
+
+OPENLINEAGE_API_KEY = "OPENLINEAGE_API_KEY"
+"""Key of the lineage server, when `observability.lineage` has none."""
+
+OPENLINEAGE_NAMESPACE = "OPENLINEAGE_NAMESPACE"
+"""Namespace of the product's jobs, when `observability.lineage` has none."""
+
+OPENLINEAGE_DISABLED = "OPENLINEAGE_DISABLED"
+"""`true` switches lineage off, whatever the files say."""
+
+OPENLINEAGE_PARENT_ID = "OPENLINEAGE_PARENT_ID"
+"""The run that started this one, as `namespace/name/run id`; lineage events name it."""
+
+OPENLINEAGE_ROOT_PARENT_ID = "OPENLINEAGE_ROOT_PARENT_ID"
+"""The run at the top of those that started this one, in the same form."""

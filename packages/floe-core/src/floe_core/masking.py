@@ -25,6 +25,16 @@ _REFERENCE = r"\{\s*[\"']?(?:secret_?ref|key)[\"']?\s*:"
 _ASSIGNMENT = re.compile(rf"((?:{_NAME})[\"']?\s*[:=][ \t]*)(?!{_REFERENCE})(\S.*)", re.IGNORECASE)
 _OPEN_ASSIGNMENT = re.compile(rf"(?:{_NAME})[\"']?\s*:\s*(?:[|>][+-]?[0-9]?)?\s*$", re.IGNORECASE)
 _USER_INFO = re.compile(r"(://)([^/\s:@]{0,200}:[^/\s]{0,500})(?=@)")
+_DETAIL = re.compile(r"\s*(?:DETAIL|CONTEXT|LINE \d+|Failing row)\b|\s*\^")
+_VALUES = (
+    re.compile(r"(')(?:[^']|'')*(')"),
+    re.compile(r'(")(?:[^"]*[^\w$. "][^"]*|\d[^"]*)(")'),  # no name of a table or column
+    re.compile(r'(: ")[^"]*("\s*$)'),
+    re.compile(r"(\)\s*=\s*\()[^)]*(\))"),
+    re.compile(r"(\bvalue\s+)-?\d[\w.:+-]*()"),
+    re.compile(r"(\(\s*)-?\d[^()]*(\))"),
+)
+"""Values in what databases say, as they quote them."""
 _WORD = re.compile(r"[\w+/=.-]{16,}", re.ASCII)
 _BARE = re.compile(r"[^\s\"'\[\]{},]+")
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
@@ -62,6 +72,19 @@ def _pattern(secret: str) -> str:
     before = r"(?<!\w)" if re.match(r"\w", secret) else ""
     after = r"(?!\w)" if re.search(r"\w$", secret) else ""
     return f"{before}{re.escape(secret)}{after}"
+
+
+def mask_data(text: str) -> str:
+    """Hide in what a database says the values that it quotes from rows.
+
+    Only the first paragraph stays: what follows are details, excerpts and stacks. Names of tables
+    and columns stay, which databases put into double quotes.
+    """
+    first = text.strip().split("\n\n")[0]
+    kept = [line for line in first.splitlines() if not _DETAIL.match(line)]
+    for pattern in _VALUES:
+        kept = [pattern.sub(lambda found: f"{found[1]}*****{found[2]}", line) for line in kept]
+    return "\n".join(kept)
 
 
 def mask_comment(line: str) -> str:
