@@ -93,7 +93,7 @@ def _schema(kind: type) -> dict[str, Any]:
     """JSON Schema of a class, with what it refers to inside."""
     hints = typing.get_type_hints(kind)
     properties, required = {}, []
-    for field in attr.fields(kind):  # type: ignore[misc]
+    for field in attr.fields(kind):
         properties[field.name] = _of_type(hints[field.name])
         if field.name in _FORMATS:
             properties[field.name] |= {"format": _FORMATS[field.name]}

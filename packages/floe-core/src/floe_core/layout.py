@@ -101,6 +101,14 @@ class Layout:
         """Run records, one JSON file a run; their names sort by start time."""
         return self.folder / "runs" / environment
 
+    def lineage(self, environment: str) -> Path:
+        """The lineage graph as the last runs left it."""
+        return self.folder / "lineage" / f"{environment}.json"
+
+    def undelivered_lineage(self, environment: str) -> Path:
+        """Lineage events that could not be delivered, as JSON lines; the next run sends them."""
+        return self.folder / "lineage" / f"{environment}.undelivered.jsonl"
+
     def lock(self, environment: str) -> Path:
         """Lock that is held while a run of this environment executes."""
         return self.folder / "locks" / f"{environment}.lock"
