@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+_TABLES = frozenset({"model", "seed", "snapshot"})
+
 Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 
 _OPERATORS = re.compile(r"(.*,)?(@|[0-9]*\+)?")
@@ -61,12 +63,29 @@ def selections(context: click.Context, _: click.Parameter, incomplete: str) -> l
     environment = context.params.get("env") or _artifacts(root)["identity"]["environment"]
     index = json.loads(Layout(root).index(environment).read_bytes())
     nodes = [node for row in index["indexes"] for node in row["nodes"].values()]
-    buildable = [n for n in nodes if n["resource_type"] in {"model", "seed", "snapshot"}]
+    buildable = [n for n in nodes if n["resource_type"] in _TABLES]
     names = {node["name"] for node in buildable}
     names |= {f"tag:{tag}" for node in buildable for tag in node["tags"]}
     operators = _OPERATORS.match(incomplete)
     before = operators[0] if operators else ""
     return [before + name for name in _starting_with(incomplete[len(before) :], names)]
+
+
+@_silent
+def nodes(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Models, seeds, snapshots and sources of the compiled product."""
+    from floe_core.layout import Layout
+
+    root = _root(context)
+    environment = context.params.get("env") or _artifacts(root)["identity"]["environment"]
+    index = json.loads(Layout(root).index(environment).read_bytes())
+    found = [node for row in index["indexes"] for node in row["nodes"].values()]
+    names = {node["name"] for node in found if node["resource_type"] in _TABLES}
+    return _starting_with(
+        incomplete,
+        names
+        | {f"{n['source_name']}.{n['name']}" for n in found if n["resource_type"] == "source"},
+    )
 
 
 def _starting_with(incomplete: str, names: Iterable[str]) -> list[str]:

@@ -215,16 +215,19 @@ class Delivery:
 
     def _send_backlog(self) -> None:
         """Send what earlier runs left, as long as that takes nothing from this one's events."""
-        while self._backlog and self._failed_at is None and not self._is_over:
+        while self._backlog and self._failed_at is None and not self._has_ended():
             is_late = self._own_from is not None and time.monotonic() > self._own_from
             if is_late and self._waiting:
                 return
             line = self._backlog[0]
             outcome = self._attempt(orjson.loads(line))
-            if self._is_over or outcome is None:
+            if self._has_ended() or outcome is None:
                 return
             del self._backlog[0]
             (self._resent if outcome else self._refused).append(line)
+
+    def _has_ended(self) -> bool:
+        return self._is_over
 
     def _attempt(self, event: RunEvent | dict[str, Any]) -> bool | None:
         """Send an event: True when it was taken, False when it is refused, None when to stop."""
