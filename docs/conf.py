@@ -16,3 +16,4 @@ myst_heading_anchors = 3  # `page.md#a-heading` works here and where Markdown is
 html_theme = "furo"
 html_title = "floe"
 html_copy_source = False
+html_extra_path = ["extra"]  # schemas of facets, at the URLs that events name

@@ -45,7 +45,7 @@ from floe_testing.shop import (
 )
 
 REPOSITORY = Path(__file__).parents[4]
-SCHEMA = json.loads((REPOSITORY / "docs/spec/facets/ClassificationFacet.json").read_text())
+SCHEMA = json.loads((REPOSITORY / "docs/extra/spec/facets/ClassificationFacet.json").read_text())
 LAKE = artifacts_of(catalog={"type": "sql"})
 FACTS = NodeFacts(
     table=TableFacts(

@@ -18,7 +18,7 @@ from floe_cli.output import Output, is_terminal, shown_path
 if TYPE_CHECKING:
     from floe_core.layout import Layout
 
-_STATE = ("data", "runs", "dagster")
+_STATE = ("data", "runs", "dagster", "lineage")
 _ALWAYS_KEPT = (".gitignore", "locks", "schemas")
 
 
@@ -29,8 +29,8 @@ _ALWAYS_KEPT = (".gitignore", "locks", "schemas")
 def command(out: Output, project_dir: Path | None, data: bool, yes: bool) -> None:
     """Remove generated files: artifacts, profiles, dbt's target and logs.
 
-    Local tables (.floe/data), the history of runs (.floe/runs, .floe/dagster) and what `floe pull`
-    has fetched stay, unless `--data` is given; that asks first.
+    Local tables (.floe/data), the history of runs (.floe/runs, .floe/dagster, .floe/lineage) and
+    what `floe pull` has fetched stay, unless `--data` is given; that asks first.
     """
     from floe_core.compiler.request import CompileRequest
     from floe_core.layout import Layout, writing_to

@@ -16,6 +16,7 @@ from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, R
 
 from floe_core.index import Node, ProjectIndex
 from floe_core.masking import mask_data, mask_values
+from floe_core.version import __version__
 from floe_dagster.lineage import facets
 from floe_dagster.lineage.datasets import Dataset, Naming, data_parents
 from floe_dagster.lineage.facets import PRODUCER
@@ -31,6 +32,7 @@ _STATES = {
     "cancelled": RunState.ABORT,
 }
 _NOTHING = NodeFacts()
+_FLOE = ("floe", __version__)
 
 
 def node_run_id(run_id: str, unique_id: str) -> str:
@@ -172,7 +174,7 @@ class RunEvents:
                 facets.run_facets(
                     run,
                     parent=run.parent,
-                    engine=run.engine,
+                    engine=run.engine or _FLOE,
                     nominal=run.nominal,
                     error=self._cleaned(error),
                 ),
@@ -219,7 +221,7 @@ class RunEvents:
         run_facets = facets.run_facets(
             run,
             parent=self._this_run,
-            engine=facts.engine or (("dbt", index.dbt_version) if index.dbt_version else None),
+            engine=facts.engine or _engine(index),
             nominal=nominal,
             error=self._error(ended),
             language="SQL" if is_dbt else "PYTHON",
@@ -315,7 +317,7 @@ class RunEvents:
                 facets.run_facets(
                     run,
                     parent=self._this_run,
-                    engine=("dbt", index.dbt_version) if index.dbt_version else None,
+                    engine=_engine(index),
                     nominal=run.nominal,
                 ),
             ),
@@ -351,6 +353,10 @@ class RunEvents:
 
     def _cleaned(self, error: str | None) -> str | None:
         return mask_data(mask_values(error, self._run.secrets)) if error else None
+
+
+def _engine(index: ProjectIndex) -> tuple[str, str]:
+    return ("dbt", index.dbt_version) if index.dbt_version else _FLOE
 
 
 def _event(state: RunState, at: datetime, run: Run, job: Job) -> RunEvent:

@@ -263,7 +263,7 @@ def run_facets(
     run: RunFacts,
     *,
     parent: ParentRun | None,
-    engine: tuple[str, str] | None,
+    engine: tuple[str, str],
     nominal: tuple[datetime, datetime | None] | None,
     error: str | None = None,
     language: str = "PYTHON",
@@ -279,14 +279,13 @@ def run_facets(
             nominalStartTime=start.isoformat(),
             nominalEndTime=end.isoformat() if end else None,
         )
-    if engine is not None:
-        name, version = engine
-        facets["processing_engine"] = _made(
-            processing_engine_run.ProcessingEngineRunFacet,
-            version=version,
-            name=name,
-            openlineageAdapterVersion=__version__,
-        )
+    name, version = engine
+    facets["processing_engine"] = _made(
+        processing_engine_run.ProcessingEngineRunFacet,
+        version=version,
+        name=name,
+        openlineageAdapterVersion=__version__,
+    )
     facts = {"environment": run.environment, "version": run.version}
     tags = [tags_run.TagsRunFacetFields(key, text, "FLOE") for key, text in facts.items() if text]
     if tags:

@@ -66,7 +66,7 @@ class RunFacts:
         nominal: Start and end of the scheduled time or the partition; the end may be open.
         parent: The run outside floe that started it.
         source: Where the project's files are kept.
-        engine: Name and version of what runs it.
+        engine: Name and version of what runs it; floe when None.
         secrets: Values that must not leave this machine.
         classifications: By name of the model, then of the column; empty when not to be emitted.
     """
@@ -174,7 +174,7 @@ class NodeFacts:
         columns: Its column lineage.
         sql: Its compiled SQL.
         path: Its file, relative to the project root.
-        engine: Name and version of what builds it.
+        engine: Name and version of what builds it; dbt when None.
     """
 
     table: TableFacts = TableFacts()
