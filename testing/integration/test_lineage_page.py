@@ -28,7 +28,7 @@ def test_tables_and_columns_can_be_followed(tmp_path: Path) -> None:
     )
     graph = build_graph([INDEX, index_of(node("model", "alone"))], kept)
     file = tmp_path / "lineage.html"
-    file.write_text(page_of("shop", graph, document("shop", graph, None, None, (True, True))))
+    file.write_text(page_of("shop", graph, document(graph, None, None, (True, True))))
     with page() as browser:
         problems: list[str] = []
         browser.on("pageerror", lambda problem: problems.append(str(problem)))

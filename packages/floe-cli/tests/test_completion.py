@@ -77,6 +77,7 @@ def complete(line: str, folder: Path) -> list[str]:
         ("floe run --select customers+,da", ["customers+,daily_revenue"]),
         ("floe run --exclude stg", ["stg_orders"]),
         ("floe run --env prod --select c", []),
+        ("floe lineage da", ["daily_revenue"]),
         ("floe validate --output ", ["text", "json", "github", "sarif"]),
         ("floe schema export f", ["floe"]),
         ("floe completion ", ["bash", "zsh", "fish"]),

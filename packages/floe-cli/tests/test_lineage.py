@@ -73,7 +73,7 @@ def test_a_page_holds_all_and_needs_nothing() -> None:
         [index_of(RAW, ORDERS, node("model", name, depends_on=(ORDERS.unique_id,)))],
         StoredLineage({ORDERS.unique_id: built("id", id=ColumnSource(RAW.unique_id, "id"))}),
     )
-    content = page("a <b> & c", graph, document("", graph, None, None, BOTH))
+    content = page("a <b> & c", graph, document(graph, None, None, BOTH))
     read = Page(content)
     assert len(read.scripts) == 2
     data = json.loads(read.scripts[0])
@@ -87,11 +87,11 @@ def test_a_page_holds_all_and_needs_nothing() -> None:
 
 def test_layers_of_a_page_go_from_left_to_right() -> None:
     graph = build_graph([INDEX], StoredLineage())
-    content = page("", graph, document("", graph, None, None, BOTH))
+    content = page("", graph, document(graph, None, None, BOTH))
     places = json.loads(Page(content).scripts[0])["drawing"]["places"]
     across = [places[known.unique_id]["x"] for known in (RAW, ORDERS, HIDDEN)]
     assert across == sorted(set(across))
 
 
 def test_a_page_of_nothing() -> None:
-    assert Page(page("", Graph(), document("", Graph(), None, None, BOTH))).scripts
+    assert Page(page("", Graph(), document(Graph(), None, None, BOTH))).scripts

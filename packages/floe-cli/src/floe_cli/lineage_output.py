@@ -33,15 +33,13 @@ def text(
 
 
 def document(
-    title: str, graph: Graph, start: GraphNode | None, column: Column | None, sides: Sides
+    graph: Graph, start: GraphNode | None, column: Column | None, sides: Sides
 ) -> dict[str, Any]:
     """The graph for programs; the keys are stable."""
     edges = graph.column_edges
     if column is not None:
         edges = [edge for side in _sides(sides) for _, edge in column_trail(edges, column, **side)]
     return {
-        "ok": True,
-        "title": title,
         "model": start.unique_id if start else None,
         "column": column.name if column else None,
         "nodes": [_node(node) for node in graph.nodes.values()],

@@ -81,9 +81,15 @@ def command(
     shown, start, followed = _part(graph, model, column, sides)
     if followed is not None and not graph.column_edges:
         out.note("What columns are made of is known once `floe run` has built them here.")
-    title = f"{stored.artifacts.product} in environment {environment}"
+    product = stored.artifacts.product
+    title = f"{product} in environment {environment}"
     form = out.format if file is None else _SUFFIXES.get(file.suffix.lower(), out.format)
-    found = document(title, shown, start, followed, sides)
+    found = {
+        "ok": True,
+        "product": product,
+        "environment": environment,
+        **document(shown, start, followed, sides),
+    }
     match form:
         case "json":
             content = json.dumps(found, indent=2, ensure_ascii=False)

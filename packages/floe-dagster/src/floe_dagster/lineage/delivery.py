@@ -45,6 +45,9 @@ _RETRY = {
     "allowed_methods": ["POST"],
     "respect_retry_after_header": False,
 }
+_KEPT = frozenset({"http", "kafka", "file"})
+"""Transports that can fail, and to which kept events are worth sending."""
+
 _ABOUT_THE_EVENT = frozenset({400, 406, 409, 411, 413, 414, 415, 422, 431})
 """HTTP statuses that say that this one event is not wanted; others are about the server."""
 
@@ -100,7 +103,7 @@ class Delivery:
         self._backlog: list[bytes] = []
         self._resent: list[bytes] = []
         self._refused: list[bytes] = []
-        self._delivered = self._dropped = 0
+        self._delivered = self._kept = self._dropped = 0
         self._problem: str | None = None
         self._failed_at: float | None = None
         self._closes_at: float | None = None
@@ -118,9 +121,17 @@ class Delivery:
                 self._waiting.popleft()
                 self._dropped += 1
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="floe-lineage", daemon=True)
-                self._thread.start()
+                self._begin()
             self._news.notify_all()
+
+    def _begin(self) -> None:
+        thread = threading.Thread(target=self._work, name="floe-lineage", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as problem:  # no more threads, or the interpreter ends
+            self._problem = _words(problem)
+        else:
+            self._thread = thread
 
     def close(self, seconds: float | None = None) -> Counts:
         """Send what waits, and keep what could not be sent.
@@ -132,23 +143,30 @@ class Delivery:
         now = time.monotonic()
         with self._news:
             if self._is_over:
-                return self._counts(0)
+                return self._counts()
             self._own_from, self._closes_at = now + seconds / 2, now + seconds
             self._news.notify_all()
-        if self._thread is not None:
-            self._thread.join(seconds)
-        with self._news:
-            self._is_over = True
-            flying = [] if self._in_flight is None else [self._in_flight]
-            left = [*flying, *self._waiting]
-            self._waiting.clear()
-        return self._counts(self._keep(left))
+        try:
+            if self._thread is not None:
+                self._thread.join(seconds)
+        finally:  # an impatient second Ctrl-C loses nothing
+            with self._news:
+                self._is_over = True
+                flying = [] if self._in_flight is None else [self._in_flight]
+                left = [*flying, *self._waiting]
+                self._waiting.clear()
+            self._kept = self._keep(left)
+        return self._counts()
 
-    def _counts(self, kept: int) -> Counts:
-        settings = self._settings
-        problem = self._problem or ("it did not answer in time" if kept else None)
+    def _counts(self) -> Counts:
+        is_late = bool(self._kept or self._dropped)
         return Counts(
-            self._delivered, len(self._resent), kept, self._dropped, settings.destination, problem
+            delivered=self._delivered,
+            resent=len(self._resent),
+            kept=self._kept,
+            dropped=self._dropped,
+            destination=self._settings.destination,
+            problem=self._problem or ("it did not answer in time" if is_late else None),
         )
 
     def _keep(self, left: list[RunEvent]) -> int:
@@ -263,7 +281,9 @@ def open_delivery(settings: LineageSettings) -> Delivery:
     Raises:
         ArtifactsError: if the settings lack something, or the transport cannot be had here.
     """
-    spool = Spool(settings.spool) if settings.spool is not None else None
+    spool = None
+    if settings.spool is not None and settings.transport in _KEPT:
+        spool = Spool(settings.spool)
     return Delivery(_transport(settings), settings, spool)
 
 
