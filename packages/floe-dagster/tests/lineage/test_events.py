@@ -254,7 +254,15 @@ def test_readers_name_a_table_as_its_writer_did() -> None:
     for reader in (events[3], events[5]):
         [read] = reader["inputs"]
         assert (read["namespace"], read["name"]) == (written["namespace"], written["name"])
-        assert read["facets"]["schema"] == written["facets"]["schema"]
+
+
+def test_only_readers_know_a_source() -> None:
+    table = TableFacts((TableColumn("nr", "long"),), version="7")
+    made = events_of(tables={RAW.unique_id: table})
+    [start] = shown(*made.hear(started(ORDERS)))
+    [source] = start["inputs"]
+    assert [field["name"] for field in source["facets"]["schema"]["fields"]] == ["nr"]
+    assert source["facets"]["version"]["datasetVersion"] == "7"
 
 
 def test_results_of_tests_are_assertions_on_what_they_test() -> None:

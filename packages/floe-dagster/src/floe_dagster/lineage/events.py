@@ -244,12 +244,12 @@ class RunEvents:
         return list(found.values())
 
     def _input(self, node: Node, dataset: Dataset) -> InputDataset:
-        table = self._tables.get(node.unique_id, TableFacts())
-        known = facets.table_facets(node, table, None, {})
-        kept = {key: facet for key, facet in known.items() if key in {"schema", "version"}}
-        return InputDataset(
-            dataset.namespace, dataset.name, facets={**facets.dataset_facets(dataset), **kept}
-        )
+        """A dataset that is read; of those that the product writes, the writer tells the rest."""
+        known = dict(facets.dataset_facets(dataset))
+        if node.resource_type == "source":
+            table = self._tables.get(node.unique_id, TableFacts())
+            known |= facets.table_facets(node, table, None, {})
+        return InputDataset(dataset.namespace, dataset.name, facets=known)
 
     def _outputs(
         self, node: Node, state: RunState, facts: NodeFacts, ended: NodeFinished | None
@@ -260,7 +260,7 @@ class RunEvents:
         if state is RunState.START:
             settled = [data for data in datasets if data.catalog is None or data.symlinks]
             return [
-                OutputDataset(data.namespace, data.name, facets=facets.dataset_facets(data))
+                OutputDataset(data.namespace, data.name, facets=dict(facets.dataset_facets(data)))
                 for data in settled
             ]
         if state is not RunState.COMPLETE:

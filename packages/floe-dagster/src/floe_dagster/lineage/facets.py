@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import attr
@@ -87,7 +88,8 @@ class ClassificationFacet(DatasetFacet):
         return "https://floe.dev/spec/facets/ClassificationFacet.json"
 
 
-def dataset_facets(dataset: Dataset) -> dict[str, DatasetFacet]:
+@lru_cache(maxsize=10_000)
+def dataset_facets(dataset: Dataset) -> Mapping[str, DatasetFacet]:
     """What a dataset's name tells: its source, type, other names and catalog."""
     namespace = dataset.namespace
     facets: dict[str, DatasetFacet] = {
