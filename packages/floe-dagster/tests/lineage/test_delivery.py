@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -266,6 +267,39 @@ def test_console(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_noop() -> None:
     assert deliver(LineageSettings("noop"), event(0)).warning() is None
+
+
+@pytest.mark.parametrize(("left", "delivered", "kept"), [(0, 3, 0), (1, 0, 3)])
+def test_kafka(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int, delivered: int, kept: int
+) -> None:
+    """With a stand-in for confluent-kafka; `left` is what a flush leaves in its buffer."""
+    produced: list[dict[str, Any]] = []
+
+    class Producer:
+        def __init__(self, config: dict[str, str]) -> None:
+            assert config == {"bootstrap.servers": "broker:9092"}
+
+        def produce(self, **message: Any) -> None:
+            produced.append(message)
+
+        def flush(self, timeout: float) -> int:
+            assert 0 <= timeout <= 5
+            return left
+
+    stand_in = types.ModuleType("confluent_kafka")
+    monkeypatch.setattr(stand_in, "Producer", Producer, raising=False)
+    monkeypatch.setitem(sys.modules, "confluent_kafka", stand_in)
+    settings = LineageSettings(
+        "kafka",
+        topic="lineage",
+        namespace="acme",
+        properties={"bootstrap.servers": "broker:9092"},
+        spool=tmp_path / "spool.jsonl",
+    )
+    counts = deliver(settings, *events(0, 3))
+    assert (counts.delivered, counts.kept) == (delivered, kept)
+    assert {(message["topic"], message["key"]) for message in produced} == {("lineage", "run:acme")}
 
 
 @pytest.mark.parametrize(
