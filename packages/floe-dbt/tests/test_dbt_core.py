@@ -359,26 +359,39 @@ class TestBuild:
                 "models/last.sql": "select * from {{ ref('paid') }}, {{ ref('revenue') }}",
             }
         )
-        quiet = by_name(engine.build(shop.invocation(), Selection(), ignore).nodes)
-        assert [(node.columns, node.read) for node in quiet.values() if node.columns] == []
-        invocation = shop.invocation(describes=True)
-        built = by_name(engine.build(invocation, Selection(select=("last",)), ignore).nodes)
+        quiet = engine.build(shop.invocation(), Selection(), ignore)
+        assert [node.relations for node in quiet.nodes if node.relations] == []
+
+        def told(*select: str) -> dict[str, dict[str, dict[str, str]]]:
+            invocation = shop.invocation(describes=True)
+            built = by_name(engine.build(invocation, Selection(select=select), ignore).nodes)
+            return {
+                name: {uid: dict(known.columns) for uid, known in node.relations.items()}
+                for name, node in built.items()
+                if node.relations
+            }
+
         orders = {"id": "INTEGER", "status": "VARCHAR", "amount": "INTEGER"}
         revenue = {"status": "VARCHAR", "amount": "HUGEINT"}
-        assert built["last"].columns == {"id": "INTEGER", "at": 'STRUCT("day" DATE)', **revenue}
-        assert built["last"].read == {
-            "source.shop.main.raw_orders": orders,
-            "model.shop.revenue": revenue,
+        last = {"id": "INTEGER", "at": 'STRUCT("day" DATE)', **revenue}
+        assert told("last") == {
+            "last": {
+                "model.shop.last": last,
+                "model.shop.revenue": revenue,
+                "source.shop.main.raw_orders": orders,
+            }
         }
-        every = by_name(engine.build(invocation, Selection(), ignore).nodes)
-        assert {name: node.columns for name, node in every.items() if node.columns} == {
+        every = told()
+        made = {name: f"model.shop.{name}" for name in ("stg_orders", "revenue", "last")}
+        made["raw_orders"] = "seed.shop.raw_orders"
+        assert {name: every[name][uid] for name, uid in made.items()} == {
             "raw_orders": orders,
             "stg_orders": orders,
             "revenue": revenue,
-            "last": built["last"].columns,
+            "last": last,
         }
-        assert every["revenue"].read == {}
-        assert list(every["last"].columns) == ["id", "at", "status", "amount"]
+        assert list(every["revenue"]) == ["model.shop.revenue"], "its parents were told of before"
+        assert list(every["last"]["model.shop.last"]) == ["id", "at", "status", "amount"]
 
 
 class TestUnreachable:

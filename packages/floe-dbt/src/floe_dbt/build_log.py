@@ -15,8 +15,8 @@ import orjson
 
 from floe_dbt import messages
 from floe_dbt.engine import (
-    Columns,
     Commit,
+    Described,
     Event,
     Invocation,
     Listener,
@@ -70,7 +70,7 @@ class BuildLog:
         invocation: Invocation,
         listener: Listener,
         count_rows: Callable[[str], int | None],
-        describe: Callable[[str], Columns],
+        describe: Callable[[Mapping[str, Any]], Described],
     ) -> None:
         self.finished: list[NodeFinished] = []
         self.is_cancelled = threading.Event()
@@ -160,7 +160,6 @@ class BuildLog:
         # Of a microbatch model dbt says how many batches failed, and elsewhere why the first did.
         message = self._causes.get(node.unique_id, result.message)
         source, compiled = self._files(node.unique_id)
-        columns, read = self._columns(node) if status == "success" else ({}, {})
         self._emit_finished(
             NodeFinished(
                 unique_id=node.unique_id,
@@ -178,26 +177,24 @@ class BuildLog:
                 relation=node.node_relation.relation_name or None,
                 batches=tuple(sorted(self._batches.get(node.unique_id, ()), key=_start)),
                 commit=_commit(result) if status == "success" else None,
-                columns=columns,
-                read=read,
+                relations=self._relations(node) if status == "success" else {},
             )
         )
 
-    def _columns(self, node: Any) -> tuple[Columns, Mapping[str, Columns]]:
-        """Columns of what a node has made, and of what it reads that nobody has told of yet."""
-        relation = node.node_relation.relation_name
-        if not self._invocation.describes or node.resource_type not in _STORED or not relation:
-            return {}, {}
+    def _relations(self, node: Any) -> Mapping[str, Described]:
+        """What a node has made, and what it reads that nobody has told of yet."""
+        if not self._invocation.describes or node.resource_type not in _STORED:
+            return {}
         nodes = self._manifest_nodes()
-        unknown = {}
         with self._lock:
-            self._described.add(node.unique_id)
-            for name in _sources(nodes, node.unique_id):
-                if name not in self._described:
-                    self._described.add(name)
-                    unknown[name] = str(nodes[name].get("relation_name") or "")
-        read = {name: self._describe(place) for name, place in unknown.items() if place}
-        return self._describe(relation), {name: known for name, known in read.items() if known}
+            unknown = {node.unique_id, *_sources(nodes, node.unique_id) - self._described}
+            self._described |= unknown
+        # Asked for outside of the lock, which other threads wait for.
+        return {
+            name: self._describe(nodes[name])
+            for name in sorted(unknown)
+            if nodes.get(name, {}).get("relation_name")
+        }
 
     def _rows(self, node: Any, result: Any) -> int | None:
         """Rows that were written: what the adapter tells, else the size of a table made anew."""

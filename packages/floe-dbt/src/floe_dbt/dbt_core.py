@@ -14,23 +14,27 @@ import contextlib
 import contextvars
 import importlib.metadata
 import json
+import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from floe_core.errors import ServiceUnavailableError, UnwritableError
+from floe_core.masking import mask_data
 from floe_dbt import messages, project
 from floe_dbt.build_log import BuildLog
 from floe_dbt.engine import (
+    LOGGER,
     BuildResult,
-    Columns,
     CommandResult,
     DbtError,
+    Described,
     Invocation,
     Listener,
     NodeFinished,
@@ -40,7 +44,7 @@ from floe_dbt.process import lent
 from floe_dbt.targets.duckdb import in_use, make_folder
 
 _QUIET = (
-    "--log-level", "none", "--log-level-file", "debug", "--no-print", "--no-use-colors",
+    "--log-level", "none", "--no-print", "--no-use-colors",
     "--no-use-colors-file", "--no-send-anonymous-usage-stats", "--no-version-check",
 )  # fmt: skip
 _SUMMARIES = frozenset({"DeprecationsSummary"})
@@ -235,13 +239,36 @@ def _run(
     with lent(invocation.root, invocation.environment), _cleaned():
         if is_cancelled is not None and is_cancelled.is_set():
             return _Outcome()
-        runner = dbtRunner(callbacks=[callback] if callback is not None else [])
-        result = runner.invoke([*arguments, *_QUIET])
+        logger = logging.getLogger(LOGGER)
+        callbacks = [callback] if callback is not None else []
+        callbacks += [partial(_log, logger)] if logger.handlers else []
+        runner = dbtRunner(callbacks=callbacks)
+        result = runner.invoke([*arguments, *_QUIET, *_logging(invocation)])
     if result.exception is not None and not isinstance(result.exception, Exception):
         raise result.exception
     if result.exception is None and not result.success and result.result is None:
         return _Outcome(exception=DbtError("dbt ended without saying why; its log may tell"))
     return _Outcome(result.result, result.exception)
+
+
+def _log(logger: logging.Logger, event: Any) -> None:
+    """Pass on what dbt says, in the thread that says it."""
+    level = logging.getLevelNamesMapping().get(event.info.level.upper(), logging.DEBUG)
+    if logger.isEnabledFor(level):
+        text = messages.plain(event.info.msg)
+        if level >= logging.WARNING:  # what the database says may show rows
+            text = mask_data(text)
+        if text:
+            logger.log(level, "%s", text, extra={"dbt_event": event.info.name})
+
+
+def _logging(invocation: Invocation) -> list[str]:
+    """What goes to dbt's log file."""
+    level = (invocation.log_level or "debug").lower().replace("warning", "warn")
+    chosen = ["--log-level-file", level]
+    return (
+        [*chosen, "--log-format-file", invocation.log_format] if invocation.log_format else chosen
+    )
 
 
 @contextlib.contextmanager
@@ -318,17 +345,26 @@ def _count_rows(relation: str) -> int | None:
     return None
 
 
-def _describe(relation: str) -> Columns:
-    """Columns of a relation, as the database has them; none if it cannot tell."""
+def _describe(node: Mapping[str, Any]) -> Described:
+    """What the database knows of the relation of a node of the manifest; nothing if it fails."""
+    relation = str(node["relation_name"])
     for adapter in _adapters():
         # What is nice to have must not fail a model that has been built.
-        with contextlib.suppress(Exception), adapter.connection_named("floe_columns"):
-            if adapter.type().startswith("duckdb"):
-                _, table = adapter.execute(f"describe {relation}", fetch=True)
-                return {str(row[0]): str(row[1]) for row in table.rows}
-            rows = adapter.get_column_schema_from_query(f"select * from {relation} where false")
-            return {str(column.name): str(column.dtype) for column in rows}
-    return {}
+        with contextlib.suppress(Exception), adapter.connection_named("floe_describe"):
+            if not adapter.type().startswith("duckdb"):
+                query = f"select * from {relation} where false"
+                columns = adapter.get_column_schema_from_query(query)
+                return Described({str(column.name): str(column.dtype) for column in columns})
+            _, table = adapter.execute(f"describe {relation}", fetch=True)
+            columns = {str(row[0]): str(row[1]) for row in table.rows}
+            name = node.get("alias") or node.get("identifier")
+            location = (
+                adapter.location(node["database"], node["schema"], name)
+                if hasattr(adapter, "location")
+                else None
+            )
+            return Described(columns, location)
+    return Described()
 
 
 def _make_database_folder(invocation: Invocation) -> None:

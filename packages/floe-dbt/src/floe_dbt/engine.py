@@ -19,6 +19,9 @@ NodeStatus = Literal["success", "error", "skipped", "pass", "warn", "fail", "can
 `skipped` when a parent failed, or when the build was cancelled before the node began;
 `cancelled` when it was interrupted while it ran."""
 
+LOGGER = "dbt"
+"""Name of the Python logger that hears what dbt says, as long as it has handlers."""
+
 FAILED: frozenset[str] = frozenset({"error", "fail", "cancelled"})
 """Statuses that make a run fail."""
 
@@ -57,7 +60,9 @@ class Invocation:
         environment: Variables that dbt sees on top of the process's own: secrets, mostly.
         threads: Number of dbt threads; the profile's when None.
         window: Event time that a build of microbatch models processes; when None, dbt decides.
-        describes: Whether the database is asked for the columns of what a build makes and reads.
+        log_level: Lowest level of dbt's log file; `debug` when None.
+        log_format: Form of dbt's log file; `text` when None.
+        describes: Whether the database is asked what it knows of what a build makes and reads.
     """
 
     root: Path
@@ -70,6 +75,8 @@ class Invocation:
     environment: Mapping[str, str] = field(default_factory=dict)
     threads: int | None = None
     window: Window | None = None
+    log_level: str | None = None
+    log_format: Literal["json", "text"] | None = None
     describes: bool = False
 
 
@@ -121,8 +128,18 @@ class Commit:
     total_records: int | None = None
 
 
-Columns = Mapping[str, str]
-"""The database's type of each column of a relation, by name, in the relation's order."""
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A relation as the database has it.
+
+    Attributes:
+        columns: The database's type of each column, by name, in the relation's order; empty when
+            the database does not tell.
+        location: URI of the table's folder, where it is an Iceberg table.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +161,8 @@ class NodeFinished:
         metadata: What a transform that is not dbt's has to tell, as JSON.
         batches: Of a microbatch model: the batches that were built, in order.
         commit: The snapshot that was made, where the relation is an Iceberg table.
-        columns: Columns of the relation, where the invocation asks for them.
-        read: Columns of what the node reads and this build did not make, by unique id; each is told
-            once a build, with the first node that reads it.
+        relations: The node's relation and those that it reads, by unique id, where the invocation
+            asks for them; what a build has told of once it does not tell again.
     """
 
     unique_id: str
@@ -166,8 +182,7 @@ class NodeFinished:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     batches: tuple[Window, ...] = ()
     commit: Commit | None = None
-    columns: Columns = field(default_factory=dict)
-    read: Mapping[str, Columns] = field(default_factory=dict)
+    relations: Mapping[str, Described] = field(default_factory=dict)
 
 
 Event = NodeStarted | NodeFinished

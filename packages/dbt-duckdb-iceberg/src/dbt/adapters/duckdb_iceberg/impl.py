@@ -138,6 +138,14 @@ class IcebergAdapter(DuckDBAdapter):
 
     # Tables
 
+    def location(self, database: str | None, schema: str, identifier: str) -> str | None:
+        """URI of the folder of an Iceberg table; None where a relation is none."""
+        lake = self.lake
+        name = Name(database or self.config.credentials.database, schema, identifier)
+        with explained(lake):
+            table = lake.table(name)
+        return None if table is None else table.location()
+
     @available
     def refuse_shared_place(self, model: Mapping[str, Any], graph: Mapping[str, Any]) -> None:
         """Refuse a model whose place in a catalog another one of the project has too.
