@@ -137,14 +137,23 @@ def test_hive_is_asked_where_the_profile_says() -> None:
     )
 
 
+class Asked(list[str]):
+    """Paths that a server was asked for, with what signs in, and the headers of each request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers: list[dict[str, str]] = []
+
+
 @contextmanager
-def answering(answer: Callable[[str], tuple[int, bytes]]) -> Iterator[tuple[str, list[str]]]:
+def answering(answer: Callable[[str], tuple[int, bytes]]) -> Iterator[tuple[str, Asked]]:
     """A server that answers paths with a status and a body; gives its URL, and what it is asked."""
-    asked: list[str] = []
+    asked = Asked()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(f"{self.path} {self.headers.get('Authorization')}")
+            asked.headers.append({name.lower(): value for name, value in self.headers.items()})
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, body = answer(self.path)
             self.send_response(status)

@@ -69,7 +69,12 @@ def open_catalog(properties: Mapping[str, str]) -> Catalog:
         given.setdefault("py-io-impl", "floe_iceberg.file_io.S3FileIO")
     elif str(given.get("warehouse", "")).startswith("file://"):
         given.setdefault("py-io-impl", "floe_iceberg.local_file_io.LocalFileIO")
-    return load_catalog(name, **_nested(given))
+    catalog = load_catalog(name, **_nested(given))
+    if given.get("type") == "rest":
+        from floe_iceberg.tracing import propagate_traces
+
+        propagate_traces(catalog)
+    return catalog
 
 
 @contextmanager

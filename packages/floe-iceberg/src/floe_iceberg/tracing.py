@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry import trace
-
-from floe_core.telemetry import span
+from floe_core.telemetry import propagation_headers, span
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
+    from pyiceberg.catalog import Catalog
+    from requests import PreparedRequest
 
 
 @contextmanager
@@ -32,5 +32,29 @@ def table_span(operation: str, name: tuple[str, ...]) -> Iterator[Span]:
         "db.namespace": ".".join(name[:-1]),
         "db.collection.name": name[-1],
     }
-    with span(f"{operation} {'.'.join(name)}", **attributes):
-        yield trace.get_current_span()
+    with span(f"{operation} {'.'.join(name)}", **attributes) as current:
+        yield current
+
+
+def propagate_traces(catalog: Catalog) -> None:
+    """Let each request to a REST catalog name the span that it is made in (W3C trace context)."""
+    session = getattr(catalog, "_session", None)
+    if session is None:
+        return
+    session.auth = _Propagating(session.auth)
+
+
+class _Propagating:
+    """Signs a request as PyIceberg does, and adds the headers of the current span."""
+
+    def __init__(self, sign_in: Any) -> None:
+        self._sign_in = sign_in
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sign_in, name)  # PyIceberg asks for what it has put there
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        if self._sign_in is not None:
+            request = self._sign_in(request)
+        request.headers.update(propagation_headers())
+        return request
