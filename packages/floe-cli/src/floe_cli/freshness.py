@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,15 @@ class Fresh:
         compilation: What it produced.
         diagnostics: Its warnings.
         root: Project root.
+        stages: Seconds that each stage took, in order.
+        started_at: When it began.
     """
 
     compilation: Compilation
     diagnostics: tuple[Diagnostic, ...]
     root: Path
+    stages: Mapping[str, float]
+    started_at: datetime
 
 
 def compile_now(request: CompileRequest, out: Output) -> Fresh:
@@ -44,10 +49,15 @@ def compile_now(request: CompileRequest, out: Output) -> Fresh:
     from floe_core.compiler.pipeline import compile_request
 
     status = out.status("compiling ...")
+    stages: dict[str, float] = {}
+    started_at = datetime.now(UTC)
+
+    def note(stage: str, seconds: float) -> None:
+        stages[stage] = seconds
+        out.detail(f"  {stage}: {seconds:.3f} s")
+
     try:
-        compilation, diagnostics = compile_request(
-            request, lambda stage, seconds: out.detail(f"  {stage}: {seconds:.3f} s")
-        )
+        compilation, diagnostics = compile_request(request, note)
     finally:
         if status is not None:
             status.stop()
@@ -56,7 +66,7 @@ def compile_now(request: CompileRequest, out: Output) -> Fresh:
         out.note(
             "This replaces the artifacts that were pulled; `floe pull --rollback` brings them back."
         )
-    return Fresh(compilation, diagnostics, request.root)
+    return Fresh(compilation, diagnostics, request.root, stages, started_at)
 
 
 @dataclass(frozen=True)
@@ -66,10 +76,12 @@ class Stored:
     Attributes:
         artifacts: The artifacts.
         root: Project root.
+        compile_seconds: How long the compile took that was just made; None when there was none.
     """
 
     artifacts: CompiledArtifacts
     root: Path
+    compile_seconds: float | None = None
 
 
 def stored_artifacts(named: Path | None, source: Mapping[str, Any], out: Output) -> Stored | None:

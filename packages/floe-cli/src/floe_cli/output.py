@@ -106,6 +106,10 @@ class Output:
         """Say what went wrong; with `-q` too."""
         _echo(text, sys.stderr)
 
+    def warn(self, text: str) -> None:
+        """Say what could not be done and does not matter to the result; with `-q` too."""
+        self.problem(f"{style('warning:', sys.stderr, fg='yellow', bold=True)} {text}")
+
     def detail(self, text: str) -> None:
         """Say what only `-v` asks for."""
         if self.is_verbose:

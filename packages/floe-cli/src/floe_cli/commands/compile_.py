@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import click
+
 from floe_cli.edge import floe_command
 from floe_cli.options import compile_request, source_options
 from floe_cli.output import CHECK_FORMATS, Output, diagnostics_document, shown_path
@@ -14,6 +16,7 @@ Examples:
   floe compile                            for environment `local`, or what platform.yaml says
   floe compile --env prod                 for another environment
   floe compile --output github            problems as annotations of a GitHub workflow
+  floe compile --trace                    a trace of its stages, where platform.yaml sends traces
 """
 
 
@@ -24,7 +27,8 @@ Examples:
     epilog=EPILOG,
 )
 @source_options
-def command(out: Output, **source: Any) -> None:
+@click.option("--trace", is_flag=True, help="Send a trace of the stages.")
+def command(out: Output, trace: bool, **source: Any) -> None:
     """Merge floe.yaml and platform.yaml into one contract, .floe/artifacts.json.
 
     Parses the dbt projects that changed since last time. Needs no network and no credentials.
@@ -55,4 +59,8 @@ def command(out: Output, **source: Any) -> None:
         f"{describe_contents(fresh)} ({seconds:.1f} s)\n"
         f"  {shown_path(compilation.path)}"
     )
+    if trace:
+        from floe_cli.compile_trace import send
+
+        send(fresh, out)
     out.note("Next: floe run")
