@@ -129,6 +129,10 @@ def summarise(
     if record.error:
         out.problem(f"\n{style('error:', sys.stderr, fg='red', bold=True)} {record.error}")
     out.result("\n".join([*_built(record), _verdict(record)]))
+    if record.trace_id is not None:
+        out.note(f"Trace {record.trace_id}")
+    for warning in record.warnings:
+        out.warn(warning)
     hint = _next_command(record, options)
     if hint:
         out.note(f"Next: {hint}")

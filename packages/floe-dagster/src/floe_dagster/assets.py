@@ -23,6 +23,7 @@ from pydantic import Field
 from floe_core.errors import ArtifactsError, UsageError
 from floe_core.index import BUILDABLE, Node
 from floe_core.schemas.artifacts import CompiledArtifacts
+from floe_core.telemetry import propagation_environment
 from floe_dagster import translator
 from floe_dagster.build import Build, EngineFactory, failure_message
 from floe_dagster.connection import invocation
@@ -62,8 +63,7 @@ class Execution:
     Attributes:
         engine: Makes the engine.
         secrets: Looks up the secrets that dbt needs in a run, by the run's id.
-        around: Entered around each build, with what it builds and tests; gives what hears every
-            event of dbt.
+        around: Entered around each build, with what it builds and tests; gives who hears of it.
         planned: Unique ids of what the run builds and tests, by the unit's name; when None, what
             Dagster selects, with all tests that belong to it.
         on_result: Called with dbt's result of each build.
@@ -95,7 +95,20 @@ class Step:
     wanted: Collection[str]
 
 
-Around = Callable[[Step], AbstractContextManager[Listener | None]]
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who hears of a build.
+
+    Attributes:
+        listener: Hears every event of dbt.
+        describes: Whether it wants to know what the database knows of tables; see `Invocation`.
+    """
+
+    listener: Listener
+    describes: bool = False
+
+
+Around = Callable[[Step], AbstractContextManager[Audience]]
 
 
 @dataclass(frozen=True)
@@ -171,8 +184,8 @@ def unit_assets(
 def _surrounded(
     step: Step, artifacts: CompiledArtifacts, root: Path, execution: Execution, names: Names
 ) -> Generator[BuildEvent, None, None]:
-    with execution.around(step) as listener:
-        yield from _build(step, artifacts, root, execution, names, listener)
+    with execution.around(step) as audience:
+        yield from _build(step, artifacts, root, execution, names, audience)
 
 
 def _build(
@@ -181,17 +194,18 @@ def _build(
     root: Path,
     execution: Execution,
     names: Names,
-    listener: Listener | None,
+    audience: Audience,
 ) -> Iterator[BuildEvent]:
     context, request, unit = step.context, step.request, step.unit
     checks = frozenset(context.selected_asset_check_keys)
     selection = dbt_selection(unit, step.wanted)
-    how = invocation(artifacts, unit, root, execution.secrets(context.run.run_id), request.threads)
+    environment = {**execution.secrets(context.run.run_id), **propagation_environment()}
+    how = invocation(artifacts, unit, root, environment, request.threads)
     build = Build(
         execution.engine(),
-        replace(how, window=request.window),
+        replace(how, window=request.window, describes=audience.describes),
         selection,
-        listener=listener,
+        listener=audience.listener,
         full_refresh=request.full_refresh,
         cancelled=execution.cancelled,
     )

@@ -162,6 +162,8 @@ def invocation(
         vars=artifacts.dbt_vars,
         environment=environment,
         threads=threads,
+        log_level=artifacts.observability.log_level,
+        log_format=artifacts.observability.log_format,
     )
 
 

@@ -89,10 +89,11 @@ def build_definitions(
             _log.warning("%s", note)
     _check_root(artifacts, root)
     units = resolve_units(artifacts, root, indexes)
+    secrets = _secrets(artifacts)
     execution = assets.Execution(
         engine=_factory(engine),
-        secrets=_secrets(artifacts),
-        around=launched(artifacts, units, root, listener),
+        secrets=secrets,
+        around=launched(artifacts, units, root, secrets, listener),
     )
     return definitions_of(artifacts, units, root, execution, start_schedules=start_schedules)
 

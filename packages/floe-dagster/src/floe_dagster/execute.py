@@ -26,8 +26,9 @@ from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster.connection import resolve_secrets
 from floe_dagster.interrupts import as_interrupts, deferred
 from floe_dagster.lock import hold
+from floe_dagster.observation import Observation, observe
 from floe_dagster.plan import RunPlan, RunRequest, plan
-from floe_dagster.records import NodeRecord, RunRecord, RunStatus, write_record
+from floe_dagster.records import NodeRecord, RunRecord, RunStatus, find_record, write_record
 from floe_dbt.engine import FAILED, DbtEngine, Event, Listener, NodeFinished
 
 __all__ = ["RunPlan", "RunRequest", "execute", "plan"]
@@ -64,6 +65,7 @@ def execute(
     engine: DbtEngine | None = None,
     lock_wait: float = 5.0,
     command: str | None = None,
+    compile_seconds: float | None = None,
 ) -> RunRecord:
     """Run a product, or part of it, and record it in Dagster's instance and under `.floe/runs`.
 
@@ -80,6 +82,7 @@ def execute(
         engine: Runs dbt; dbt-core when None.
         lock_wait: Seconds to wait for another run of the project and environment.
         command: What other processes are told is running; this process's command line when None.
+        compile_seconds: How long the compile took that was made for this run, for the metrics.
 
     Raises:
         ProjectLockedError: if another run is still going on after `lock_wait`.
@@ -97,24 +100,57 @@ def execute(
         if planned is None:
             planned = plan(artifacts, root=root, request=request, indexes=indexes, engine=engine)
         record = new_record(artifacts, planned, run_id=str(uuid.uuid4()))
-        run = Recording(layout, planned, listener, record)
-        with run.recorded(), as_interrupts(signal.SIGTERM):
-            from floe_dagster.job import execute_plan
+        observation = observe(artifacts, root=root, planned=planned, record=record, secrets=secrets)
+        if compile_seconds is not None:
+            observation.compiled(compile_seconds)
+        record = replace(record, trace_id=observation.trace_id)
+        run = Recording(layout, planned, both(observation.hear, listener), record)
+        try:
+            with run.recorded(), as_interrupts(signal.SIGTERM), observation.current():
+                from floe_dagster.job import execute_plan
 
-            cancelled = threading.Event()
-            work = partial(
-                execute_plan,
-                artifacts,
-                planned,
-                root,
-                run.record.run_id,
-                secrets,
-                run.hear,
-                cancelled,
-                engine,
-            )
-            run.outcome = _in_thread(work, cancelled)
-        return run.record
+                cancelled = threading.Event()
+                work = partial(
+                    execute_plan,
+                    artifacts,
+                    planned,
+                    root,
+                    run.record.run_id,
+                    secrets,
+                    run.hear,
+                    cancelled,
+                    observation,
+                    engine,
+                )
+                run.outcome = _in_thread(work, cancelled)
+        finally:
+            observation.run_ended(run.record)
+    told(layout, run, observation)  # others may run meanwhile
+    return run.record
+
+
+def both(first: Listener, second: Listener | None) -> Listener:
+    """Make a listener that hands on to two."""
+    if second is None:
+        return first
+
+    def hear(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return hear
+
+
+def told(layout: Layout, recording: Recording, observation: Observation) -> Sequence[str]:
+    """End what hears of a run, and put what it could not do into the run's record."""
+    loss = observation.close()
+    if loss.warnings:
+        record = recording.record
+        known = find_record(layout, record.environment, record.run_id) or record
+        recording.record = replace(record, warnings=loss.warnings, dropped=loss.dropped)
+        with suppress(UnwritableError):
+            write_record(layout, replace(known, warnings=loss.warnings, dropped=loss.dropped))
+    return loss.warnings
 
 
 def _in_thread(work: Callable[[], Outcome], cancelled: threading.Event) -> Outcome:

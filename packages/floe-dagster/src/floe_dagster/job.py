@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from floe_core.layout import Layout, make_folder
+from floe_core.masking import mask_values
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster import assets, translator
 from floe_dagster.build import Build, dbt_core, failure_message
@@ -21,11 +23,13 @@ from floe_dagster.definitions import assets_of
 from floe_dagster.execute import Outcome
 from floe_dagster.instance import open_instance
 from floe_dagster.jobs import run_job
+from floe_dagster.observation import Observation
 from floe_dagster.plan import PlannedUnit, RunPlan
 from floe_dagster.selection import dbt_selection
 from floe_dbt.engine import FAILED, BuildResult, DbtEngine, Listener
 
 _LOGGER = "floe"
+Handlers = Sequence[logging.Handler]
 _DAGSTER_LOGGERS = ("dagster", "alembic")
 
 
@@ -40,6 +44,7 @@ class _Run:
     secrets: Mapping[str, str]
     listener: Listener
     cancelled: threading.Event
+    observation: Observation
     engine: DbtEngine
 
 
@@ -51,6 +56,7 @@ def execute_plan(
     secrets: Mapping[str, str],
     listener: Listener,
     cancelled: threading.Event,
+    observation: Observation,
     engine: DbtEngine | None = None,
 ) -> Outcome:
     """Execute a plan as one run of the project's Dagster instance, without a word on the terminal.
@@ -63,16 +69,17 @@ def execute_plan(
         secrets: Values of the secrets, by environment variable.
         listener: Hears every event of dbt.
         cancelled: Once set, from another thread, the run is cancelled.
+        observation: Hears of the steps.
         engine: Runs dbt; dbt-core when None.
     """
     engine = engine or dbt_core()
-    run = _Run(artifacts, planned, root, run_id, secrets, listener, cancelled, engine)
+    run = _Run(artifacts, planned, root, run_id, secrets, listener, cancelled, observation, engine)
     layout = Layout(root)
-    with _dagster_log(layout) as handler, open_instance(layout) as instance:
+    with _dagster_log(layout, run) as handlers, open_instance(layout) as instance:
         outcome = Outcome(is_success=True)
         in_dagster = [unit for unit in planned.units if any(_keys(unit))]
         if in_dagster:
-            outcome = _run_assets(run, in_dagster, instance, handler)
+            outcome = _run_assets(run, in_dagster, instance, handlers)
         for unit in planned.units:
             if unit not in in_dagster and not outcome.was_cancelled:
                 outcome = _both(outcome, _run_tests(run, unit, instance))
@@ -89,18 +96,18 @@ def _keys(unit: PlannedUnit) -> tuple[set[dg.AssetKey], set[dg.AssetCheckKey]]:
 
 
 def _run_assets(
-    run: _Run, units: list[PlannedUnit], instance: dg.DagsterInstance, handler: logging.Handler
+    run: _Run, units: list[PlannedUnit], instance: dg.DagsterInstance, handlers: Handlers
 ) -> Outcome:
     results: list[BuildResult] = []
     execution = assets.Execution(
         engine=lambda: run.engine,
         secrets=lambda _run_id: run.secrets,
-        around=lambda _step: nullcontext(run.listener),
+        around=partial(_around, run),
         planned={unit.unit.name: frozenset(unit.unique_ids) for unit in units},
         on_result=results.append,
         cancelled=run.cancelled,
     )
-    job = _job(run, units, execution, handler)
+    job = _job(run, units, execution, handlers)
     result = job.execute_in_process(
         instance=instance,
         run_id=run.run_id,
@@ -122,8 +129,14 @@ def _run_assets(
     )
 
 
+@contextmanager
+def _around(run: _Run, step: assets.Step) -> Iterator[assets.Audience]:
+    with run.observation.step(step.unit.name):
+        yield assets.Audience(run.listener, run.observation.describes)
+
+
 def _job(
-    run: _Run, units: list[PlannedUnit], execution: assets.Execution, handler: logging.Handler
+    run: _Run, units: list[PlannedUnit], execution: assets.Execution, handlers: Handlers
 ) -> dg.JobDefinition:
     planned = [unit.unit for unit in units]
     whole = run_job(run.artifacts, planned, run.planned.request.job)
@@ -133,7 +146,7 @@ def _job(
             *assets.external_specs(planned),
         ],
         jobs=[whole],
-        loggers={_LOGGER: _to_file(handler)},
+        loggers={_LOGGER: _to(handlers)},
     )
     keys: set[dg.AssetKey] = set()
     checks: set[dg.AssetCheckKey] = set()
@@ -187,9 +200,10 @@ def _run_tests(run: _Run, unit: PlannedUnit, instance: dg.DagsterInstance) -> Ou
         listener=run.listener,
         cancelled=run.cancelled,
     )
-    for node in build:
-        for observation in assets.observations(node, unit.unit):
-            instance.report_runless_asset_event(observation)
+    with run.observation.step(unit.unit.name):
+        for node in build:
+            for observation in assets.observations(node, unit.unit):
+                instance.report_runless_asset_event(observation)
     result = build.result
     return Outcome(
         is_success=result.is_success,
@@ -208,28 +222,44 @@ def _both(one: Outcome, other: Outcome) -> Outcome:
     )
 
 
-def _to_file(handler: logging.Handler) -> dg.LoggerDefinition:
-    def to_file(_context: dg.InitLoggerContext) -> logging.Logger:
+def _to(handlers: Handlers) -> dg.LoggerDefinition:
+    def log(_context: dg.InitLoggerContext) -> logging.Logger:
         logger = logging.Logger("dagster-run", level=logging.DEBUG)
-        logger.addHandler(handler)
+        for handler in handlers:
+            logger.addHandler(handler)
         return logger
 
-    return dg.LoggerDefinition(to_file, description="Writes to .floe/logs/dagster.log")
+    return dg.LoggerDefinition(log, description="Writes to .floe/logs/dagster.log")
 
 
 @contextmanager
-def _dagster_log(layout: Layout) -> Iterator[logging.Handler]:
-    """Send what Dagster and its libraries log to `.floe/logs/dagster.log` for a while."""
+def _dagster_log(layout: Layout, run: _Run) -> Iterator[Handlers]:
+    """Send what Dagster and its libraries log to `.floe/logs/dagster.log` for a while.
+
+    Where logs are exported, it is exported too.
+    """
     make_folder(layout.logs)
-    handler = logging.FileHandler(layout.logs / "dagster.log", encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    file = logging.FileHandler(layout.logs / "dagster.log", encoding="utf-8", delay=True)
+    file.setFormatter(_formatter(run))
+    file.setLevel(run.artifacts.observability.log_level or logging.NOTSET)
+    exported = run.observation.log_handler
+    chosen: Handlers = [file] if exported is None else [file, exported]
     loggers = [logging.getLogger(name) for name in _DAGSTER_LOGGERS]
     before = [(logger, logger.propagate, logger.handlers[:]) for logger in loggers]
     for logger in loggers:
-        logger.propagate, logger.handlers = False, [handler]
+        logger.propagate, logger.handlers = False, list(chosen)
     try:
-        yield handler
+        yield chosen
     finally:
         for logger, propagate, handlers in before:
             logger.propagate, logger.handlers = propagate, handlers
-        handler.close()
+        file.close()
+
+
+def _formatter(run: _Run) -> logging.Formatter:
+    form = run.artifacts.observability.log_format
+    if form is None:
+        return logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    from floe_core.otel import formatter
+
+    return formatter(form, lambda text: mask_values(text, run.secrets.values()))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.tags import SCHEDULED_EXECUTION_TIME_TAG
 
 from floe_core.layout import Layout
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster import assets
-from floe_dagster.execute import Outcome, Recording, new_record
+from floe_dagster.execute import Outcome, Recording, both, new_record, told
 from floe_dagster.lock import Holder, hold
+from floe_dagster.observation import Observation, observe
 from floe_dagster.plan import plan_of
 from floe_dagster.records import RunRecord, find_record, write_record
 from floe_dagster.units import Unit
@@ -25,27 +27,77 @@ _LOCK_WAIT_SECONDS = 24 * 3600.0
 
 
 def launched(
-    artifacts: CompiledArtifacts, units: Sequence[Unit], root: Path, listener: Listener | None
+    artifacts: CompiledArtifacts,
+    units: Sequence[Unit],
+    root: Path,
+    secrets: Callable[[str], Mapping[str, str]],
+    listener: Listener | None,
 ) -> assets.Around:
     """Make what waits for other runs of the project and environment, and records each build."""
     layout = Layout(root)
 
     @contextmanager
-    def around(step: assets.Step) -> Iterator[Listener]:
-        with _turn(layout, artifacts.environment, step.context):
-            planned = plan_of(artifacts, step.request, [(step.unit, step.wanted)])
+    def around(step: assets.Step) -> Iterator[assets.Audience]:
+        with ExitStack() as after, _turn(layout, artifacts.environment, step.context):
             run_id = step.context.run.run_id
-            record = find_record(layout, artifacts.environment, run_id)
-            if record is None:
-                whole = plan_of(artifacts, step.request, _selected(units, step.context))
-                record = new_record(artifacts, whole, run_id)
-            recording = Recording(layout, planned, listener, _resumed(record))
-            with _recorded(recording):
-                yield recording.hear
-            if recording.record.is_success and _has_more(recording.record):
-                write_record(layout, _resumed(recording.record))
+            request = replace(step.request, job=_job_name(artifacts, step.context))
+            planned = plan_of(artifacts, request, [(step.unit, step.wanted)])
+            whole = plan_of(artifacts, request, _selected(units, step.context))
+            known = find_record(layout, artifacts.environment, run_id)
+            record = known or new_record(artifacts, whole, run_id)
+            observation = observe(
+                artifacts,
+                root=root,
+                planned=planned,
+                record=record,
+                secrets=secrets(run_id),
+                starts=known is None,
+                scheduled_at=_scheduled_at(step.context),
+            )
+            record = replace(record, trace_id=observation.trace_id)
+            hear = both(observation.hear, listener)
+            recording = Recording(layout, planned, hear, _resumed(record))
+            after.callback(_tell, step, layout, recording, observation)
+            try:
+                with _recorded(recording), observation.current(), observation.step(step.unit.name):
+                    yield assets.Audience(recording.hear, observation.describes)
+            finally:
+                _end(layout, recording, observation)
 
     return around
+
+
+def _end(layout: Layout, recording: Recording, observation: Observation) -> None:
+    """End the run, if this was its last build."""
+    if recording.record.is_success and _has_more(recording.record):
+        write_record(layout, _resumed(recording.record))
+        observation.end_part()
+    else:
+        observation.run_ended(recording.record)
+
+
+def _tell(
+    step: assets.Step, layout: Layout, recording: Recording, observation: Observation
+) -> None:
+    """Say what telemetry could not do; other runs may go on meanwhile."""
+    for warning in told(layout, recording, observation):
+        step.context.log.warning(warning)
+
+
+def _job_name(artifacts: CompiledArtifacts, context: dg.AssetExecutionContext) -> str | None:
+    """Name of the job of floe.yaml that was launched, when it is one."""
+    orchestration = artifacts.orchestration
+    names = {job.name for job in orchestration.jobs} if orchestration is not None else set()
+    return context.job_name if context.job_name in names else None
+
+
+def _scheduled_at(context: dg.AssetExecutionContext) -> datetime | None:
+    """The tick of the schedule that launched the run, when one did."""
+    text = context.run.tags.get(SCHEDULED_EXECUTION_TIME_TAG)
+    if text is None:
+        return None
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _selected(

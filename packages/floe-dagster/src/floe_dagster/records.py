@@ -68,6 +68,9 @@ class RunRecord:
         nodes: What happened, in the order in which nodes ended.
         error: Why the run broke off, when it is not a node that failed.
         is_unreachable: Whether `error` is that the database does not answer.
+        trace_id: Id of the run's trace, as 32 hexadecimal digits; None where spans are off.
+        warnings: What telemetry and lineage could not do, in a sentence each.
+        dropped: How much of it is lost, by `traces`, `metrics`, `logs` and `lineage`.
         pid: Process that runs it.
         host: Machine of that process.
     """
@@ -86,6 +89,9 @@ class RunRecord:
     nodes: tuple[NodeRecord, ...] = ()
     error: str | None = None
     is_unreachable: bool = False
+    trace_id: str | None = None
+    warnings: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
     pid: int = field(default_factory=os.getpid)
     host: str = field(default_factory=socket.gethostname)
 
@@ -179,6 +185,7 @@ def _parse(content: bytes) -> RunRecord:
     if values.get("finished_at"):
         values["finished_at"] = datetime.fromisoformat(values["finished_at"])
     values["planned"] = tuple(values.get("planned", ()))
+    values["warnings"] = tuple(values.get("warnings", ()))
     values["nodes"] = tuple(
         NodeRecord(**_known(NodeRecord, node)) for node in values.get("nodes", ())
     )

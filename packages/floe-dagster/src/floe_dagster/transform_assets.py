@@ -50,8 +50,8 @@ def transform_asset(
     ) -> dg.MaterializeResult[None]:
         request = RunRequest(full_refresh=config.full_refresh)
         step = Step(context, request, unit, set(unit.transform_of))
-        with execution.around(step) as listener:
-            return _build(step, artifacts, root, execution, listener)
+        with execution.around(step) as audience:
+            return _build(step, artifacts, root, execution, audience.listener)
 
     return build
 
@@ -79,7 +79,7 @@ def _build(
     artifacts: CompiledArtifacts,
     root: Path,
     execution: Execution,
-    listener: Listener | None,
+    listener: Listener,
 ) -> dg.MaterializeResult[None]:
     context = step.context
     run = TransformRun(

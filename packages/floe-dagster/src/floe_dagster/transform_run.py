@@ -67,10 +67,9 @@ class TransformRun:
         [transform] = self.unit.transforms.values()
         return transform
 
-    def execute(self, listener: Listener | None) -> BuildResult:
+    def execute(self, hear: Listener) -> BuildResult:
         """Execute it, and say in the terms of a build what became of it."""
         [node] = self.unit.assets
-        hear = listener or (lambda _event: None)
         started, clock = datetime.now(UTC), time.monotonic()
         hear(NodeStarted(node.unique_id, node.resource_type, node.name, started))
         told: dict[str, JsonValue] = {}

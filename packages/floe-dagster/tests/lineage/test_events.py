@@ -257,7 +257,7 @@ def test_readers_name_a_table_as_its_writer_did() -> None:
 
 
 def test_only_readers_know_a_source() -> None:
-    table = TableFacts((TableColumn("nr", "long"),), version="7")
+    table = TableFacts((TableColumn("nr", "long"),), version="7", location="s3://lake/raw")
     made = events_of(tables={RAW.unique_id: table})
     [start] = shown(*made.hear(started(ORDERS)))
     [source] = start["inputs"]

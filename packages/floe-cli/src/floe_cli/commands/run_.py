@@ -124,7 +124,13 @@ def command(
         count = plural(len(decided.unique_ids), "node")
         confirm_production(what, f"Run {count} of {what.product}", yes)
         with Progress(out, decided) as progress:
-            record = execute(what, root=root, planned=decided, listener=progress.listen)
+            record = execute(
+                what,
+                root=root,
+                planned=decided,
+                listener=progress.listen,
+                compile_seconds=here.compile_seconds,
+            )
     out.document(record_document(record))
     summarise(out, record, root, _projects(decided, root), repeated(source, artifacts))
     if record.status == "cancelled":
@@ -145,7 +151,7 @@ def _compiled(out: Output, failed: bool, source: Mapping[str, Any]) -> Stored:
     artifacts = fresh.compilation.artifacts
     if fresh.compilation.is_changed:
         out.note(f"Compiled {artifacts.product} for environment {artifacts.environment}.")
-    return Stored(artifacts, fresh.root)
+    return Stored(artifacts, fresh.root, sum(fresh.stages.values()))
 
 
 def _with_the_vars_of_last_time(fresh: Fresh, request: CompileRequest, out: Output) -> Fresh:

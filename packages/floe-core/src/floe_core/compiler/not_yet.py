@@ -36,7 +36,6 @@ IDLE_FLOE_SECTIONS: Mapping[FieldPath, str] = {
     ("governance", "data_retention_days"): "no data is deleted",
     ("governance", "quality_gates", "block_on_failure"): "a failed test fails the run already",
     ("governance", "policies"): "policies are not applied to queries",
-    ("governance", "emit_classification_lineage"): "no lineage is emitted",
     ("consumption",): "no semantic layer is generated",
 }
 """Sections of floe.yaml that nothing acts on yet, and what that means."""

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from opentelemetry import context
+from opentelemetry import context, trace
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.util.types import AnyValue
 
 EXCLUDED = ("opentelemetry", "floe.telemetry", "floe_core.otel")
@@ -34,10 +35,14 @@ class LogRecordHandler(logging.Handler):
         provider: What makes OpenTelemetry's loggers.
         mask: Hides what is secret in a text.
         level: Lowest level that is emitted.
+
+    Attributes:
+        outside: Context of what a thread writes that has no span, such as dbt's between nodes.
     """
 
     def __init__(self, provider: LoggerProvider, mask: Callable[[str], str], level: int) -> None:
         super().__init__(level)
+        self.outside: Context | None = None
         self._provider = provider
         self._mask = mask
 
@@ -47,6 +52,10 @@ class LogRecordHandler(logging.Handler):
             return
         with suppress(Exception):  # other handlers tell of a record that cannot be formatted
             self._provider.get_logger(record.name).emit(self._translated(record))
+
+    def _context(self) -> Context | None:
+        has_span = trace.get_current_span().get_span_context().is_valid
+        return context.get_current() if has_span or self.outside is None else self.outside
 
     def _translated(self, record: logging.LogRecord) -> LogRecord:
         number, text = next(
@@ -68,7 +77,7 @@ class LogRecordHandler(logging.Handler):
         return LogRecord(
             timestamp=int(record.created * 1e9),
             observed_timestamp=time.time_ns(),
-            context=context.get_current(),
+            context=self._context(),
             severity_text=text,
             severity_number=number,
             body=self._mask(record.getMessage()),

@@ -82,6 +82,11 @@ class RunEvents:
         self._results: dict[str, list[tuple[Node, NodeFinished]]] = {}
         self._testing: dict[str, datetime] = {}
 
+    def know(self, unique_id: str, table: TableFacts) -> None:
+        """Take what is known of a table that this run reads and does not build."""
+        with self._lock:
+            self._tables.setdefault(unique_id, table)
+
     def start(self) -> list[RunEvent]:
         """The run began."""
         return [self._run_event(RunState.START, self._run.started_at)]
@@ -232,15 +237,17 @@ class RunEvents:
             Run(node_run_id(run.run_id, node.unique_id), run_facets),
             Job(run.namespace, job_name(run.product, node), job_facets),
         )
-        event.inputs = self._inputs(node)
+        event.inputs = self._inputs(node, state)
         event.outputs = self._outputs(node, state, facts, ended)
         return event
 
-    def _inputs(self, node: Node) -> list[InputDataset]:
+    def _inputs(self, node: Node, state: RunState) -> list[InputDataset]:
+        """What the node reads; at its start without what may still get another name."""
         found: dict[Dataset, InputDataset] = {}
         for parent in data_parents(node, self._nodes):
             for dataset in self._datasets(parent):
-                found.setdefault(dataset, self._input(parent, dataset))
+                if state is not RunState.START or _is_settled(dataset):
+                    found.setdefault(dataset, self._input(parent, dataset))
         return list(found.values())
 
     def _input(self, node: Node, dataset: Dataset) -> InputDataset:
@@ -258,10 +265,10 @@ class RunEvents:
         location = facts.table.location
         datasets = self._datasets(node, location)
         if state is RunState.START:
-            settled = [data for data in datasets if data.catalog is None or data.symlinks]
             return [
                 OutputDataset(data.namespace, data.name, facets=dict(facets.dataset_facets(data)))
-                for data in settled
+                for data in datasets
+                if _is_settled(data)
             ]
         if state is not RunState.COMPLETE:
             return []
@@ -353,6 +360,11 @@ class RunEvents:
 
     def _cleaned(self, error: str | None) -> str | None:
         return mask_data(mask_values(error, self._run.secrets)) if error else None
+
+
+def _is_settled(dataset: Dataset) -> bool:
+    """Whether its name stays; that of an Iceberg table is known with its location."""
+    return dataset.catalog is None or bool(dataset.symlinks)
 
 
 def _engine(index: ProjectIndex) -> tuple[str, str]:
