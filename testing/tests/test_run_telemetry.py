@@ -245,6 +245,7 @@ def test_lineage_joins_tables_and_columns(good: Observed) -> None:
         "revenue": ["amount"],
         "first_order_on": ["ordered_on"],
     }
+    assert output["facets"]["lifecycleStateChange"]["lifecycleStateChange"] == "CREATE"
     statistics = output["outputFacets"]["outputStatistics"]
     assert (statistics["rowCount"], statistics["fileCount"]) == (4, 1)
     [tested] = good.ended["shop.customers.test"]["inputs"]

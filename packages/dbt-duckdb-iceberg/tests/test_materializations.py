@@ -349,7 +349,7 @@ def test_the_result_of_a_node_tells_of_its_commit(project: Project) -> None:
             "seen": "{{ config(materialized='view') }} select * from {{ ref('big') }}",
         }
     )
-    for _ in range(2):
+    for is_first in (True, False):
         responses = project.dbt("build").responses
         assert "snapshot_id" not in responses.pop("seen")
         for name, response in responses.items():
@@ -359,6 +359,7 @@ def test_the_result_of_a_node_tells_of_its_commit(project: Project) -> None:
             assert snapshot.summary is not None
             assert (name, response.get("location")) == (name, table.location()), response
             assert response["snapshot_id"] == str(snapshot.snapshot_id)
+            assert response["is_first_snapshot"] is is_first
             for total in ("total_data_files", "total_files_size", "total_records"):
                 assert response[total] == int(snapshot.summary[total.replace("_", "-")] or "")
             written = int(snapshot.summary["added-files-size"] or 0)

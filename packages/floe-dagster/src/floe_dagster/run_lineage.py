@@ -129,6 +129,7 @@ class RunLineage:
                 size=Size(commit.total_records, commit.total_files_size, commit.total_data_files),
                 version=str(commit.snapshot_id),
                 location=commit.location,
+                change="CREATE" if commit.is_first else None,
             )
         is_sql = sql is not None and node.resource_type == "model"
         return NodeFacts(

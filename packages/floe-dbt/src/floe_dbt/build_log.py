@@ -304,6 +304,7 @@ def _commit(result: Any) -> Commit | None:
     totals = ("total_data_files", "total_files_size", "total_records")
     return Commit(
         snapshot_id=int(told["snapshot_id"]),
+        is_first=bool(told.get("is_first_snapshot")),
         location=told["location"],
         added_files=int(told.get("added_files", 0)),
         added_files_size=int(told.get("added_files_size", 0)),

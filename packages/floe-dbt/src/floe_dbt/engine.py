@@ -111,6 +111,7 @@ class Commit:
 
     Attributes:
         snapshot_id: The snapshot.
+        is_first: Whether the table had none before.
         location: URI of the table's folder.
         added_files: Data and delete files that were written.
         added_files_size: Bytes of them.
@@ -120,6 +121,7 @@ class Commit:
     """
 
     snapshot_id: int
+    is_first: bool
     location: str
     added_files: int
     added_files_size: int

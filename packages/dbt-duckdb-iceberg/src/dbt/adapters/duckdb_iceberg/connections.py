@@ -22,6 +22,7 @@ class IcebergResponse(AdapterResponse):
 
     Attributes:
         snapshot_id: The snapshot that was made. A text, for dbt's events hold no such number.
+        is_first_snapshot: Whether the table had no snapshot before.
         location: URI of the table's folder.
         added_files: Data and delete files that were written.
         added_files_size: Bytes of them.
@@ -31,6 +32,7 @@ class IcebergResponse(AdapterResponse):
     """
 
     snapshot_id: str | None = None
+    is_first_snapshot: bool | None = None
     location: str | None = None
     added_files: int | None = None
     added_files_size: int | None = None
@@ -47,6 +49,7 @@ class IcebergResponse(AdapterResponse):
             summary = snapshot.summary if snapshot is not None else None
             response.code = "OK"
             response.snapshot_id = str(done.snapshot_id)
+            response.is_first_snapshot = snapshot is not None and not snapshot.parent_snapshot_id
             response.location = done.table.location()
             response.added_files = done.files_added
             response.added_files_size = done.bytes
