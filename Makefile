@@ -56,11 +56,14 @@ demo: sync ## Build a real data product of Iceberg tables, twice, and query it a
 	cd demo/flights && $(RUN) floe tables history main.airline_delays
 	cd demo/flights && $(RUN) floe query "select count(*) as flights, max(flight_date) as last_day from flights"
 	cd demo/flights && $(RUN) floe query "select count(*) as flights, max(flight_date) as last_day from flights" --at "$$(cat data/half-year)"
+	cd demo/flights && $(RUN) floe trace --slowest 10
+	cd demo/flights && $(RUN) floe lineage --output data/lineage.html
 	@echo
 	@echo "Where to look next:"
 	@echo "  demo/flights/floe.yaml              what was built"
 	@echo "  demo/flights/.floe/artifacts.json   what ran"
 	@echo "  demo/flights/.floe/data/local       the tables, as any engine that reads Iceberg opens them"
+	@echo "  demo/flights/data/lineage.html      where each table and column comes from, for a browser"
 	@echo "  README.md                           how to start a product of your own"
 
 test-integration: sync ## Run the tests that need servers, wheels or a long time; installs and starts servers

@@ -277,7 +277,15 @@ def test_a_failure_is_told_without_the_rows_that_caused_it(bad: Observed) -> Non
     assert CUSTOMER not in everything
 
 
-@pytest.mark.parametrize("way", ["no section", "--no-telemetry", "FLOE_NO_TELEMETRY", "off"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "no section",
+        "--no-telemetry",
+        pytest.param("FLOE_NO_TELEMETRY", marks=pytest.mark.integration),
+        pytest.param("off", marks=pytest.mark.integration),
+    ],
+)
 def test_what_is_off_reaches_nobody(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,7 +307,14 @@ def test_what_is_off_reaches_nobody(
         assert (collector.headers, sink.requests) == ([], 0)
 
 
-@pytest.mark.parametrize("hostility", ["absent", "refuse", "hang", "error", "drip"])
+@pytest.mark.parametrize(
+    "hostility",
+    [
+        "absent",
+        "hang",
+        *(pytest.param(how, marks=pytest.mark.integration) for how in ("refuse", "error", "drip")),
+    ],
+)
 def test_a_backend_that_fails_costs_one_warning_and_lineage_waits_for_the_next_run(
     hostility: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

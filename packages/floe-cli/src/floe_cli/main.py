@@ -19,6 +19,7 @@ _COMMANDS = (
     "query",
     "tables",
     "list",
+    "trace",
     "lineage",
     "explain",
     "diff",

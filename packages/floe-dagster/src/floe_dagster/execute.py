@@ -317,6 +317,7 @@ class Recording:
             resource_type=event.resource_type,
             status=event.status,
             transform=known.transform if known else None,
+            started_at=event.started_at,
             seconds=round(event.seconds, 3),
             rows=event.rows,
             failures=event.failures,

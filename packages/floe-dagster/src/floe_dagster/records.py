@@ -29,7 +29,8 @@ _log = logging.getLogger("floe")
 class NodeRecord:
     """What happened to one node of a run. Fields are those of `floe_dbt.engine.NodeFinished`.
 
-    `compiled_path` is relative to the project root, `path` to the dbt project.
+    `started_at` is None for what had no turn. `compiled_path` is relative to the project root,
+    `path` to the dbt project.
     """
 
     unique_id: str
@@ -37,6 +38,7 @@ class NodeRecord:
     resource_type: str
     status: str
     transform: str | None = None
+    started_at: datetime | None = None
     seconds: float = 0.0
     rows: int | None = None
     failures: int | None = None
@@ -186,10 +188,15 @@ def _parse(content: bytes) -> RunRecord:
         values["finished_at"] = datetime.fromisoformat(values["finished_at"])
     values["planned"] = tuple(values.get("planned", ()))
     values["warnings"] = tuple(values.get("warnings", ()))
-    values["nodes"] = tuple(
-        NodeRecord(**_known(NodeRecord, node)) for node in values.get("nodes", ())
-    )
+    values["nodes"] = tuple(map(_node, values.get("nodes", ())))
     return RunRecord(**values)
+
+
+def _node(document: Mapping[str, Any]) -> NodeRecord:
+    values = _known(NodeRecord, document)
+    if values.get("started_at"):
+        values["started_at"] = datetime.fromisoformat(values["started_at"])
+    return NodeRecord(**values)
 
 
 def _known(record: type, document: Mapping[str, Any]) -> dict[str, Any]:

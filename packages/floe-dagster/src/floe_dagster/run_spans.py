@@ -1,7 +1,7 @@
 """Spans and metrics of a run, made of what is heard of it while it goes on.
 
 Names of attributes are OpenTelemetry's own where it has some (`db.*`, `code.*`, `error.*`); for dbt
-it has none, so that those begin with `dbt.`. `docs/reference/telemetry.md` lists all.
+it has none, so that those begin with `dbt.`. `docs/explanation/telemetry.md` lists all.
 """
 
 from __future__ import annotations
