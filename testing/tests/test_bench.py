@@ -403,7 +403,8 @@ def test_iceberg_has_a_table_of_its_own_with_clock_and_memory() -> None:
         B: SAMPLES[B],
     }
     lake_row = Row("lake", A, B, goal=1.5, memory_ratio_goal=1.3, data_rows=20_000)
-    products, iceberg = tables(results((PLAIN[0], lake_row), samples))
+    products, telemetry, iceberg = tables(results((PLAIN[0], lake_row), samples))
+    assert telemetry == ""
     assert products == table(results(PLAIN[:1], samples))
     [title, _, cells] = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in iceberg.splitlines()
@@ -420,7 +421,7 @@ def test_iceberg_has_a_table_of_its_own_with_clock_and_memory() -> None:
         "goal ratio": "<= 1.3",
         "floe did": "2 files",
     }
-    assert tables(results(PLAIN, SAMPLES))[1] == ""
+    assert tables(results(PLAIN, SAMPLES))[1:] == ("", "")
 
 
 def test_programs_get_all_samples() -> None:

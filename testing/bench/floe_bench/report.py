@@ -164,11 +164,13 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"| {' | '.join(padded)} |"
 
 
-def tables(found: Sequence[Result]) -> tuple[str, str]:
-    """The table of products and that of Iceberg; without rows one is empty."""
-    products = [one for one in found if not one.row.data_rows]
-    iceberg = [one for one in found if one.row.data_rows]
-    return table(products) if products else "", table(iceberg) if iceberg else ""
+def tables(found: Sequence[Result]) -> tuple[str, ...]:
+    """The tables of products, telemetry and Iceberg; one without rows is empty."""
+    sections: tuple[list[Result], ...] = ([], [], [])
+    for one in found:
+        is_telemetry = one.row.name.startswith("telemetry")
+        sections[2 if one.row.data_rows else int(is_telemetry)].append(one)
+    return tuple(table(rows) if rows else "" for rows in sections)
 
 
 def document(found: Sequence[Result], machine: Machine, rounds: int) -> dict[str, Any]:
@@ -184,7 +186,7 @@ def page(found: Sequence[Result], machine: Machine, rounds: int, before: str = "
     """The page of the documentation that shows the figures.
 
     Args:
-        found: The rows; a section is written for those of products and one for those of Iceberg.
+        found: The rows; a section is written for those of products, telemetry and Iceberg each.
         machine: Where they are from.
         rounds: How often each command was measured.
         before: The page as it was; a section without new figures stays as it is there.
@@ -192,11 +194,11 @@ def page(found: Sequence[Result], machine: Machine, rounds: int, before: str = "
     sections = {
         part.partition("\n")[0]: part for part in re.split(r"^(?=## )", before, flags=re.MULTILINE)
     }
-    for text, figures in zip((_PRODUCTS, _ICEBERG), tables(found), strict=True):
+    for text, figures in zip(_SECTIONS, tables(found), strict=True):
         if figures:
             section = text.format(table=figures, machine=machine.text(), rounds=rounds)
             sections[section.partition("\n")[0]] = section
-    known = (text.partition("\n")[0] for text in (_PRODUCTS, _ICEBERG))
+    known = (text.partition("\n")[0] for text in _SECTIONS)
     kept = (sections[title].strip() for title in known if title in sections)
     return "\n\n".join([_TOP.strip(), *kept]) + "\n"
 
@@ -232,6 +234,21 @@ The products are generated. Measured in {rounds} rounds on:
 ```
 """
 
+_TELEMETRY = """\
+## Telemetry
+
+`floe run` that sends traces, metrics and lineage to a server on the same machine, against the same
+with `--no-telemetry`, and what of that is importing libraries.
+
+{table}
+
+The product is generated. Measured in {rounds} rounds on:
+
+```text
+{machine}
+```
+"""
+
 _ICEBERG = """\
 ## Iceberg tables
 
@@ -261,3 +278,5 @@ Measured in {rounds} rounds on:
 {machine}
 ```
 """
+
+_SECTIONS = (_PRODUCTS, _TELEMETRY, _ICEBERG)

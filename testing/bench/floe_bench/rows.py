@@ -87,6 +87,7 @@ def rows(sizes: Sequence[int] = SIZES, data_rows: int = DATA_ROWS) -> tuple[Row,
         Row("validate", *_broken(small)),
         *(row for size in sizes for row in _compile(size)),
         *_run(small),
+        *_telemetry(small),
         Row("definitions", *_definitions(large)),
         *_iceberg(data_rows),
     )
@@ -146,6 +147,28 @@ def _run(size: int) -> tuple[Row, ...]:
         setup=_parsing("run-dagster", size),
     )
     return (Row("run-dbt", ours, build), Row("run-dagster", ours, materialize))
+
+
+def _telemetry(size: int) -> tuple[Row, ...]:
+    """Everything on, to a server on this machine; and what of it is imports."""
+
+    def run(*words: str, name: str) -> Command:
+        return Command(
+            ("floe", "run", *words), "run-observed", size, prepare=states.observe, name=name
+        )
+
+    def imports(*words: str, name: str) -> Command:
+        return Command(("python", "-m", "floe_bench.imports", *words), name=name)
+
+    everything = run(name="floe run, telemetry and lineage")
+    return (
+        Row("telemetry-run", everything, run("--no-telemetry", name="floe run"), goal=1.09),
+        Row(
+            "telemetry-imports",
+            imports("telemetry", name="imports of dbt, Dagster and telemetry"),
+            imports(name="imports of dbt and Dagster"),
+        ),
+    )
 
 
 def _definitions(size: int) -> tuple[Command, Command]:

@@ -7,6 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
+from floe_bench import sink
+
 _MODEL = "dbt/models/staging/sales/stg_sales__orders.sql"
 _REVISION = re.compile(r"select \*(?:, (\d+) as revision)? from tidied")
 
@@ -18,6 +20,16 @@ transforms:
   - {name: marts, project: dbt, select: "tag:marts", depends_on: [stagign]}
 schedules:
   - {name: daily, cron: "0 26 * * *", timezone: Europe/Berlin, transforms: [marts]}
+"""
+_OBSERVED = """\
+version: "1.1.0"
+name: bench
+compute:
+  default: {{type: duckdb, properties: {{threads: 4}}}}
+observability:
+  tracing: {{endpoint: "{url}", protocol: http}}
+  metrics: {{enabled: true}}
+  lineage: {{endpoint: "{url}"}}
 """
 _BROKEN_DG = """\
 type: dagster_dbt.DbtProjectComponent
@@ -48,6 +60,14 @@ def touch_a_model(product: Path) -> None:
     )
     assert count == 1, f"{path} does not end as generated"
     path.write_text(text, encoding="utf-8")
+
+
+def observe(product: Path) -> None:
+    """Send traces, metrics and lineage to a server of the benchmark's."""
+    path = product / "platform.yaml"
+    text = _OBSERVED.format(url=sink.url())
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
 
 
 def break_floe(product: Path) -> None:
