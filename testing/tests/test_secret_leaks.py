@@ -14,8 +14,13 @@ from floe_core.secret_backends import kubernetes as kubernetes_module
 from floe_testing.canaries import canary, forms, live, printed, run_in_dagster, traces
 from floe_testing.cli import run_floe
 from floe_testing.kubernetes import TOKEN, Kubernetes, kubernetes
+from floe_testing.lineage import lineage_sink
+from floe_testing.otlp import receive
 
-SECRETS = {name: canary(name) for name in ("one", "two", "three", "four", "idle")}
+SECRETS = {
+    **{name: canary(name) for name in ("one", "two", "three", "four", "idle")},
+    **{name: f"c4n4ry-{name}-header=+/%41" for name in ("collector", "marquez")},
+}
 
 PLUGIN = '''
 from floe_core.plugins import Property, SecretRef
@@ -58,6 +63,16 @@ class Guarded(DuckDBTarget):
 '''
 
 IDLE = "{secret_ref: idle, key: key}"
+OBSERVED = """
+observability:
+  tracing:
+    endpoint: "{collector}"
+    protocol: http
+    headers: {{authorization: {{secret_ref: collector/key}}}}
+  metrics: {{enabled: true}}
+  logging: {{enabled: true, level: DEBUG}}
+  lineage: {{endpoint: "{sink}", api_key: {{secret_ref: marquez/key}}}}
+"""
 FILES = {
     "floe.yaml": """
 name: guarded
@@ -139,6 +154,8 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kuberne
     monkeypatch.setenv("ONE_KEY", SECRETS["one"])
     monkeypatch.setenv("TWO", json.dumps({"key": SECRETS["two"]}))
     monkeypatch.setenv("IDLE_KEY", SECRETS["idle"])
+    monkeypatch.setenv("COLLECTOR_KEY", SECRETS["collector"])
+    monkeypatch.setenv("MARQUEZ_KEY", SECRETS["marquez"])
     (tmp_path / "mounted" / "three").mkdir(parents=True)
     (tmp_path / "mounted" / "three" / "key").write_text(SECRETS["three"])
     with kubernetes(tmp_path / "pod") as cluster:
@@ -159,9 +176,17 @@ def test_secrets_are_nowhere(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(guarded)
-    with caplog.at_level(logging.DEBUG):
+    with (
+        receive("http") as collector,
+        lineage_sink(key=SECRETS["marquez"]) as sink,
+        caplog.at_level(logging.DEBUG),
+    ):
+        with (guarded / "platform.yaml").open("a") as platform:
+            platform.write(OBSERVED.format(collector=collector.endpoint, sink=sink.url))
         results = live()
         run_in_dagster(guarded)
+    assert {sent["authorization"] for sent in collector.headers} == {SECRETS["collector"]}
+    assert {event["eventType"] for event in sink.events} == {"START", "COMPLETE", "FAIL"}
     assert results["run -v"].exit_code == 1
     assert "no: ***** *****" in results["run -v"].stderr, "the model saw a secret and told it"
     assert "told: *****" in results["run -v"].stderr
@@ -169,7 +194,14 @@ def test_secrets_are_nowhere(
     assert '"id": 1' in results["query -v -o json select * from good"].stdout
     doctor = results["doctor -v --connect"].stdout
     assert "four/key is found" in doctor
-    texts = printed(results) | {"the log": caplog.text, "the streams": "".join(capfd.readouterr())}
+    texts = printed(results) | {
+        "the log": caplog.text,
+        "the streams": "".join(capfd.readouterr()),
+        "spans": str(collector.resource_spans),
+        "metrics": str(collector.resource_metrics),
+        "log records": str(collector.resource_logs),
+        "lineage": json.dumps(sink.events),
+    }
     assert any(path.suffix == ".db" for path in guarded.rglob("*")), "the event log is there"
     secrets = {**SECRETS, "the token of the pod": TOKEN}
     places = [guarded, *filter(Path.exists, [tmp_path / "home"])]

@@ -163,7 +163,6 @@ def invocation(
         environment=environment,
         threads=threads,
         log_level=artifacts.observability.log_level,
-        log_format=artifacts.observability.log_format,
     )
 
 

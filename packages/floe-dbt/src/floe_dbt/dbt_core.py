@@ -263,12 +263,12 @@ def _log(logger: logging.Logger, event: Any) -> None:
 
 
 def _logging(invocation: Invocation) -> list[str]:
-    """What goes to dbt's log file."""
+    """What goes to dbt's log file.
+
+    As text: in JSON dbt escapes secrets before it looks for them, and so does not find them.
+    """
     level = (invocation.log_level or "debug").lower().replace("warning", "warn")
-    chosen = ["--log-level-file", level]
-    return (
-        [*chosen, "--log-format-file", invocation.log_format] if invocation.log_format else chosen
-    )
+    return ["--log-level-file", level]
 
 
 @contextlib.contextmanager

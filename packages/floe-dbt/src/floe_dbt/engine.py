@@ -61,7 +61,6 @@ class Invocation:
         threads: Number of dbt threads; the profile's when None.
         window: Event time that a build of microbatch models processes; when None, dbt decides.
         log_level: Lowest level of dbt's log file; `debug` when None.
-        log_format: Form of dbt's log file; `text` when None.
         describes: Whether the database is asked what it knows of what a build makes and reads.
     """
 
@@ -76,7 +75,6 @@ class Invocation:
     threads: int | None = None
     window: Window | None = None
     log_level: str | None = None
-    log_format: Literal["json", "text"] | None = None
     describes: bool = False
 
 

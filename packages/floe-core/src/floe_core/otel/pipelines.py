@@ -140,11 +140,12 @@ def build(
     observability = artifacts.observability
     missing = secrets.problem_of("otlp_headers.")
     if missing is not None:
-        built.warnings = (f"{' and '.join(wanted)} are off: {missing}",)
+        built.warnings = (f"{_listed(wanted)} are off: {missing}",)
         return built
     quieten_sdk()
     settings = _settings(observability, root, secrets)
     resource = _resource(artifacts)
+    off: dict[str, list[str]] = {}
     for signal in wanted:
         try:
             name = _exporter_name(observability, signal)
@@ -152,8 +153,14 @@ def build(
             with blamed(plugins.TELEMETRY, name, is_shown=False):
                 _BUILD[signal](built, plan)
         except FloeError as problem:
-            built.warnings += (f"{signal} are off: {problem.message}",)
+            off.setdefault(problem.message, []).append(signal)
+    built.warnings = tuple(f"{_listed(signals)} are off: {why}" for why, signals in off.items())
     return built
+
+
+def _listed(signals: Sequence[str]) -> str:
+    *first, last = signals
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _build_traces(built: Pipelines, plan: _Plan) -> None:
