@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -342,3 +346,27 @@ def test_a_backend_that_fails_costs_one_warning_and_lineage_waits_for_the_next_r
     assert second["warnings"] == []
     runs = [event["run"]["runId"] for event in sink.events if event["job"]["name"] == "shop"]
     assert runs == [record["run_id"]] * 2 + [second["run_id"]] * 2
+
+
+@pytest.mark.integration
+def test_an_interrupt_aborts_what_was_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = "select sum(a.range * b.range) as n from range(10000000) a, range(10000000) b"
+    with receive("http") as collector, lineage_sink() as sink:
+        make_product(tmp_path / "shop", observability(collector.endpoint, sink.url))
+        monkeypatch.chdir(tmp_path / "shop")
+        Path("dbt/models/customers.sql").write_text(f"-- {{{{ ref('stg_orders') }}}}\n{endless}\n")
+        floe = Path(sys.executable).with_name("floe")
+        with subprocess.Popen([floe, "run", "-s", "+customers"]) as running:
+            deadline = time.monotonic() + 120
+            while ("shop.shop.customers", "START") not in sink.told:
+                assert running.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            running.send_signal(signal.SIGINT)
+        assert running.returncode == 130
+    assert sink.told[-2:] == [("shop.shop.customers", "ABORT"), ("shop", "ABORT")]
+    spans = {span.name: attributes(span) for span in collector.spans}
+    assert spans["run shop"]["floe.run.status"] == "cancelled"
+    assert spans["model customers"]["dbt.node.status"] == "cancelled"
