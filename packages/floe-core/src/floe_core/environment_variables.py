@@ -24,12 +24,6 @@ FLOE_NO_TELEMETRY = "FLOE_NO_TELEMETRY"
 OTEL_SDK_DISABLED = "OTEL_SDK_DISABLED"
 """`true` turns traces, metrics and logs off."""
 
-OPENLINEAGE_DISABLED = "OPENLINEAGE_DISABLED"
-"""`true` turns lineage off."""
-
-OPENLINEAGE_NAMESPACE = "OPENLINEAGE_NAMESPACE"
-"""Namespace of the product's jobs in lineage, when platform.yaml names none."""
-
 VAULT_MOUNT = "VAULT_MOUNT"
 """Mount of the KV engine that the secret backend `vault` reads; `secret` when unset."""
 

@@ -19,7 +19,7 @@ from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
 from floe_core.errors import ArtifactsError
 from floe_dagster.lineage import delivery
 from floe_dagster.lineage.delivery import Counts, open_delivery
-from floe_dagster.lineage.settings import LineageSettings, completed, is_disabled
+from floe_dagster.lineage.settings import LineageSettings, completed
 from floe_dagster.lineage.spool import Spool
 from floe_testing.lineage import Sink, lineage_sink
 from floe_testing.ports import free_ports
@@ -349,14 +349,6 @@ def test_environment_fills_what_is_not_set(
 ) -> None:
     found = completed(settings, environ)
     assert (found.url, found.api_key) == (url, key)
-
-
-def test_namespace_and_switch_of_the_environment() -> None:
-    environ = {"OPENLINEAGE_NAMESPACE": "env", "OPENLINEAGE_DISABLED": " True"}
-    assert completed(LineageSettings(), environ).namespace == "env"
-    assert completed(LineageSettings(namespace="own"), environ).namespace == "own"
-    assert is_disabled(environ)
-    assert not is_disabled({})
 
 
 def test_variables_stay_as_they_are(settings: LineageSettings, sink: Sink) -> None:

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster.lineage.facts import (
     ParentRun,
     SourceCode,
-    job_namespace,
     parent_run,
     run_facts,
     source_code,
 )
-from floe_testing.control_plane import on_duckdb
 from floe_testing.shop import AT, RUN_ID, artifacts_of
 
 CLASSIFIED = {"orders": {"email": {"classification": "pii"}}}
@@ -70,18 +67,6 @@ def test_no_repository(tmp_path: Path) -> None:
 def test_parent(parent: str, root: str, expected: ParentRun | None) -> None:
     environ = {"OPENLINEAGE_PARENT_ID": parent, "OPENLINEAGE_ROOT_PARENT_ID": root}
     assert parent_run(environ) == expected
-
-
-def test_namespace() -> None:
-    context = CompiledArtifacts.model_validate(on_duckdb())
-    assert context.environment_context is not None
-    tenant, project = (
-        context.environment_context.tenant_id,
-        context.environment_context.project_slug,
-    )
-    assert job_namespace(context, "acme") == f"floe.{tenant}.{project}"
-    assert job_namespace(artifacts_of(), "acme") == "acme"
-    assert job_namespace(artifacts_of(), None) == "shop"
 
 
 @pytest.mark.parametrize(("is_allowed", "models"), [(True, ["orders"]), (False, []), (None, [])])

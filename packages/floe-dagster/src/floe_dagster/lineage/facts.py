@@ -230,14 +230,6 @@ def run_facts(
     )
 
 
-def job_namespace(artifacts: CompiledArtifacts, configured: str | None) -> str:
-    """Namespace of the product's jobs: by tenant and project, else as configured, else its name."""
-    context = artifacts.environment_context
-    if context is not None:
-        return f"floe.{context.tenant_id}.{context.project_slug}"
-    return configured or artifacts.product
-
-
 def parent_run(environ: Mapping[str, str]) -> ParentRun | None:
     """The run that `OPENLINEAGE_PARENT_ID` names, as `namespace/name/run id`."""
     parent = _named_run(environ.get(OPENLINEAGE_PARENT_ID, ""))

@@ -10,9 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 from floe_core.environment_variables import (
     OPENLINEAGE_API_KEY,
-    OPENLINEAGE_DISABLED,
     OPENLINEAGE_ENDPOINT,
-    OPENLINEAGE_NAMESPACE,
     OPENLINEAGE_URL,
 )
 
@@ -64,18 +62,13 @@ class LineageSettings:
         return f"topic {self.topic}" if self.transport == "kafka" else self.transport
 
 
-def is_disabled(environ: Mapping[str, str]) -> bool:
-    """Whether `OPENLINEAGE_DISABLED` switches lineage off."""
-    return environ.get(OPENLINEAGE_DISABLED, "").strip().lower() == "true"
-
-
 def completed(settings: LineageSettings, environ: Mapping[str, str]) -> LineageSettings:
     """Fill what the settings leave open from OpenLineage's environment variables.
 
     A key of the environment is for the server of the environment: it is not sent to an endpoint
     that the settings name, unless there is no `OPENLINEAGE_URL` at all.
     """
-    found = replace(settings, namespace=settings.namespace or environ.get(OPENLINEAGE_NAMESPACE))
+    found = settings
     if settings.transport != "http":
         return found
     url = environ.get(OPENLINEAGE_URL)
