@@ -5,6 +5,8 @@ from __future__ import annotations
 import duckdb
 import pytest
 
+from floe_iceberg.inspection import columns_of
+
 from .conftest import Project
 
 VALUES = {
@@ -121,3 +123,13 @@ def test_tables_without_rows(project: Project, kind: str) -> None:
     assert project.show("select * from {{ ref('m') }}") == []
     kinds = project.show("select column_type as t from (describe {{ ref('m') }})")
     assert [row["t"] for row in kinds] == ["HUGEINT", "JSON"]
+
+
+def test_the_types_that_lineage_names_are_those_that_duckdb_reads(project: Project) -> None:
+    kinds = ("1::hugeint", "1::utinyint", "'x'::enum('x', 'y')", "{'a b': [1.5::decimal(4, 2)]}")
+    columns = ", ".join(f'{kind} as "c {number}"' for number, kind in enumerate(kinds))
+    project.write({"t": f"select {columns}, map {{1: 'x'}} as m, now() as at"})
+    project.dbt("run")
+    read = "select column_name, column_type from (describe select * from {{ ref('t') }})"
+    shown = {row["column_name"]: row["column_type"] for row in project.show(read)}
+    assert {column.name: column.type for column in columns_of(project.table("t"))} == shown

@@ -347,24 +347,26 @@ def _count_rows(relation: str) -> int | None:
 
 def _describe(node: Mapping[str, Any]) -> Described:
     """What the database knows of the relation of a node of the manifest; nothing if it fails."""
-    relation = str(node["relation_name"])
     for adapter in _adapters():
         # What is nice to have must not fail a model that has been built.
-        with contextlib.suppress(Exception), adapter.connection_named("floe_describe"):
-            if not adapter.type().startswith("duckdb"):
-                query = f"select * from {relation} where false"
-                columns = adapter.get_column_schema_from_query(query)
-                return Described({str(column.name): str(column.dtype) for column in columns})
-            _, table = adapter.execute(f"describe {relation}", fetch=True)
-            columns = {str(row[0]): str(row[1]) for row in table.rows}
-            name = node.get("alias") or node.get("identifier")
-            location = (
-                adapter.location(node["database"], node["schema"], name)
-                if hasattr(adapter, "location")
-                else None
-            )
-            return Described(columns, location)
+        with contextlib.suppress(Exception):
+            return _described(adapter, node)
     return Described()
+
+
+def _described(adapter: Any, node: Mapping[str, Any]) -> Described:
+    relation = str(node["relation_name"])
+    if hasattr(adapter, "describe_table"):
+        name = node.get("alias") or node["identifier"]
+        known = adapter.describe_table(node["database"], node["schema"], name)
+        if known is not None:
+            return Described(*known)
+    with adapter.connection_named("floe_describe"):
+        if adapter.type().startswith("duckdb"):
+            _, table = adapter.execute(f"describe {relation}", fetch=True)
+            return Described({str(row[0]): str(row[1]) for row in table.rows})
+        columns = adapter.get_column_schema_from_query(f"select * from {relation} where false")
+        return Described({str(column.name): str(column.dtype) for column in columns})
 
 
 def _make_database_folder(invocation: Invocation) -> None:

@@ -33,6 +33,7 @@ from floe_iceberg import (
     scan_sql,
 )
 from floe_iceberg.attachment import VIEWS, Attachment, Name
+from floe_iceberg.inspection import columns_of
 from floe_iceberg.shape import (
     document_table,
     is_documented,
@@ -138,13 +139,21 @@ class IcebergAdapter(DuckDBAdapter):
 
     # Tables
 
-    def location(self, database: str | None, schema: str, identifier: str) -> str | None:
-        """URI of the folder of an Iceberg table; None where a relation is none."""
-        lake = self.lake
+    def describe_table(
+        self, database: str | None, schema: str, identifier: str
+    ) -> tuple[dict[str, str], str] | None:
+        """DuckDB's types of an Iceberg table's columns, and the URI of its folder.
+
+        Asks neither DuckDB nor, of a table that this process knows, the catalog. None where a
+        relation is no Iceberg table.
+        """
+        lake: Attachment = DuckDBConnectionManager.env().lake
         name = Name(database or self.config.credentials.database, schema, identifier)
         with explained(lake):
             table = lake.table(name)
-        return None if table is None else table.location()
+        if table is None:
+            return None
+        return {column.name: column.type for column in columns_of(table)}, table.location()
 
     @available
     def refuse_shared_place(self, model: Mapping[str, Any], graph: Mapping[str, Any]) -> None:
