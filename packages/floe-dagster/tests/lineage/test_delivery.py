@@ -355,3 +355,24 @@ def test_variables_stay_as_they_are(settings: LineageSettings, sink: Sink) -> No
     before = dict(os.environ)
     deliver(settings, event(0))
     assert dict(os.environ) == before
+
+
+def test_the_key_is_not_replaced_by_a_file_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login other password other\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with lineage_sink(key="own") as sink:
+        sent = deliver(LineageSettings(endpoint=sink.url, api_key="own"), event(1))
+        assert sent.delivered == 1
+        assert sink.headers["authorization"] == "Bearer own"
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with lineage_sink() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        sent = deliver(LineageSettings(endpoint="http://marquez.invalid:5000"), event(1))
+        assert sent.delivered == 1
+    assert proxy.paths == {"http://marquez.invalid:5000/api/v1/lineage"}

@@ -8,6 +8,7 @@ OpenLineage allows: a server that took it may have been too slow to say so.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ from floe_dagster.lineage.spool import Spool
 if TYPE_CHECKING:
     from openlineage.client.event_v2 import RunEvent
     from openlineage.client.transport.transport import Transport
+    from requests import Session
 
 _log = logging.getLogger("floe")
 
@@ -307,6 +309,7 @@ def _http(settings: LineageSettings) -> Transport:
     from openlineage.client.transport.http import (
         ApiKeyTokenProvider,
         HttpConfig,
+        HttpSslContextConfig,
         HttpTransport,
         TokenProvider,
     )
@@ -322,6 +325,8 @@ def _http(settings: LineageSettings) -> Transport:
                 url=f"{parts.scheme}://{parts.netloc}",
                 endpoint=f"{parts.path}?{parts.query}" if parts.query else parts.path,
                 timeout=max(settings.deadline_seconds, 0.1),
+                ssl_context=HttpSslContextConfig(ca_cert_path=_authorities()),
+                session=_session(url),
                 auth=ApiKeyTokenProvider({"apiKey": key}) if key else TokenProvider({}),
                 retry=dict(_RETRY),
             )
@@ -331,6 +336,25 @@ def _http(settings: LineageSettings) -> Transport:
             "`observability.lineage.endpoint` is not a URL",
             help="Write it like `http://marquez:5000`.",
         ) from None
+
+
+def _session(url: str) -> Session:
+    """A session that looks at the environment once; requests does so at each event.
+
+    ~/.netrc, which would take the place of the key, is not read.
+    """
+    from requests import Session
+    from requests.utils import get_environ_proxies
+
+    session = Session()
+    session.trust_env = False
+    session.proxies.update(get_environ_proxies(url))
+    return session
+
+
+def _authorities() -> str | None:
+    """The file of certificate authorities that requests would take from the environment."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
 
 
 def _file(settings: LineageSettings) -> Transport:
