@@ -514,7 +514,8 @@ def test_the_rows_about_iceberg_are_measured(tmp_path: Path) -> None:
         (
             ["--only", "versions"],
             "Error: There is no row `versions`: there are version, help, validate, compile-cold, "
-            "compile-unchanged, compile-touched, run-dbt, run-dagster, definitions, iceberg-write, "
+            "compile-unchanged, compile-touched, run-dbt, run-dagster, telemetry-run, "
+            "telemetry-imports, definitions, iceberg-write, "
             "iceberg-write-zstd, iceberg-write-pyiceberg, iceberg-merge-clustered, "
             "iceberg-merge-scattered, iceberg-read, iceberg-write-bounded, iceberg-commits.",
         ),

@@ -146,17 +146,21 @@ def test_a_programs_own_sdk_is_used_and_kept() -> None:
             {},
             "traces and metrics are off: secret not found: otel/token",
         ),
-        ({"exporter": "other"}, {}, "traces are off: there is no exporter named `other` here"),
+        (
+            {"exporter": "other"},
+            {},
+            "traces and metrics are off: there is no exporter named `other`",
+        ),
         ({}, {"OTEL_TRACES_EXPORTER": "zipkin"}, "traces are off: there is no exporter named"),
         (
             {"otlp_tls": {"ca_certificate": "missing.pem"}, "otlp_endpoint": "https://a:1"},
             {},
-            "traces are off: the certificate file",
+            "traces and metrics are off: the certificate file",
         ),
         (
             {"otlp_protocol": None},
             {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
-            "traces are off: OTEL_EXPORTER_OTLP_PROTOCOL is `http/json`",
+            "traces and metrics are off: OTEL_EXPORTER_OTLP_PROTOCOL is `http/json`",
         ),
         (
             {},
