@@ -159,6 +159,25 @@ def test_a_secret_that_is_not_there_is_a_problem_and_no_error(
 
 
 @pytest.mark.parametrize(
+    ("variable", "asked"),
+    [
+        ("FLOE_NO_TELEMETRY", set()),
+        ("OTEL_SDK_DISABLED", {"lineage_api_key", "lineage_properties.sasl.password"}),
+        ("OPENLINEAGE_DISABLED", {"otlp_headers.authorization"}),
+    ],
+)
+def test_nobody_is_asked_for_the_secrets_of_what_is_switched_off(
+    variable: str, asked: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TOKEN", "Bearer planted")
+    monkeypatch.setenv("MARQUEZ_KEY", "planted")
+    monkeypatch.setenv("KAFKA", "planted")
+    monkeypatch.setenv(variable, "true")
+    found = resolve_secrets(WITH_SECRETS)
+    assert (found.values.keys(), found.problems) == (asked, {})
+
+
+@pytest.mark.parametrize(
     ("url", "is_one", "is_plain"),
     [
         ("http://otel:4317", True, True),

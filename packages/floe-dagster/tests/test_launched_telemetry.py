@@ -11,6 +11,7 @@ import pytest
 
 from floe_core.schemas.artifacts import CompiledArtifacts
 from floe_dagster.definitions import build_definitions
+from floe_dagster.execute import execute
 from floe_dagster.records import read_records
 from floe_testing.lineage import lineage_sink
 from floe_testing.otlp import attributes, receive
@@ -109,3 +110,18 @@ def test_a_backend_that_is_not_there_is_told_in_the_log_of_the_run(
     assert len(record.warnings) == 2
     said = capfd.readouterr().err
     assert all(warning in said for warning in record.warnings)
+
+
+def test_what_floe_itself_gets_wrong_is_one_warning(
+    small: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("floe_dagster.run_lineage.RunLineage.hear", break_)
+    monkeypatch.setattr("floe_dagster.run_lineage.RunLineage.keep", break_)
+    record = execute(small.artifacts, root=small.root)
+    assert record.is_success
+    assert record.warnings == (
+        "Telemetry is incomplete: floe itself failed with ZeroDivisionError.",
+    )

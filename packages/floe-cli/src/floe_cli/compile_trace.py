@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from floe_core.errors import UsageError
@@ -26,6 +25,7 @@ def send(fresh: Fresh, out: Output) -> None:
     artifacts = fresh.compilation.artifacts
     telemetry = setup(artifacts, root=fresh.root, run_id=str(uuid.uuid4()))
     if "traces" not in telemetry.signals and not telemetry.warnings:
+        telemetry.shutdown(0)
         raise UsageError(
             "there is nowhere to send a trace to",
             help="Write `observability: {tracing: {endpoint: ...}}` in platform.yaml, and see that "
@@ -37,7 +37,7 @@ def send(fresh: Fresh, out: Output) -> None:
     at = started
     for stage, seconds in fresh.stages.items():
         span = telemetry.tracer.start_span(f"compile.{stage}", context, start_time=at)
-        at += int(timedelta(seconds=seconds).total_seconds() * 1e9)
+        at += int(seconds * 1e9)
         span.end(at)
     whole.end(at)
     telemetry.meter.create_histogram("floe.compile.duration", "s").record((at - started) / 1e9)

@@ -169,6 +169,8 @@ def resolve_secrets(artifacts: CompiledArtifacts) -> TelemetrySecrets:
     problems: dict[str, str] = {}
     with secrets.remembered():
         for name, ref in secret_refs(artifacts.observability).items():
+            if is_lineage_off() if name.startswith("lineage_") else is_telemetry_off():
+                continue
             try:
                 values |= secrets.resolve({name: ref}, backends)
             except FloeError as problem:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -147,9 +148,12 @@ def told(layout: Layout, recording: Recording, observation: Observation) -> Sequ
     if loss.warnings:
         record = recording.record
         known = find_record(layout, record.environment, record.run_id) or record
-        recording.record = replace(record, warnings=loss.warnings, dropped=loss.dropped)
+        # Steps before this one, in whatever process, may have lost something too.
+        warnings = tuple(dict.fromkeys((*known.warnings, *loss.warnings)))
+        dropped = dict(Counter(known.dropped) + Counter(loss.dropped))
+        recording.record = replace(record, warnings=warnings, dropped=dropped)
         with suppress(UnwritableError):
-            write_record(layout, replace(known, warnings=loss.warnings, dropped=loss.dropped))
+            write_record(layout, replace(known, warnings=warnings, dropped=dropped))
     return loss.warnings
 
 

@@ -42,9 +42,10 @@ def launched(
             run_id = step.context.run.run_id
             request = replace(step.request, job=_job_name(artifacts, step.context))
             planned = plan_of(artifacts, request, [(step.unit, step.wanted)])
-            whole = plan_of(artifacts, request, _selected(units, step.context))
             known = find_record(layout, artifacts.environment, run_id)
-            record = known or new_record(artifacts, whole, run_id)
+            record = known or new_record(
+                artifacts, plan_of(artifacts, request, _selected(units, step.context)), run_id
+            )
             observation = observe(
                 artifacts,
                 root=root,

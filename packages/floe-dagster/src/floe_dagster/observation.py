@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from floe_core.otel import Telemetry
-    from floe_dagster.lineage.delivery import Delivery
+    from floe_dagster.lineage.delivery import Counts, Delivery
     from floe_dagster.lineage.settings import LineageSettings
     from floe_dagster.run_lineage import RunLineage
     from floe_dagster.run_spans import RunSpans
@@ -119,46 +119,53 @@ class Observation:
     def hear(self, event: Event) -> None:
         """Take an event of dbt, in the thread that it happens in."""
         if self._spans is not None:
-            _carefully(self._spans.hear, event)
+            self._try(self._spans.hear, event)
         if self._lineage is not None:
-            _carefully(self._lineage.hear, event)
+            self._try(self._lineage.hear, event)
 
     def compiled(self, seconds: float) -> None:
         """Take how long the compile before the run took."""
         if self._spans is not None:
-            _carefully(self._spans.compiled, seconds)
+            self._try(self._spans.compiled, seconds)
 
     def run_ended(self, record: RunRecord) -> None:
         """Take how the run ended; its own span is made now, as of its start."""
         if self._lineage is not None:
-            _carefully(self._lineage.run_ended, record)
-            self._keep()
+            self._try(self._lineage.run_ended, record)
         if self._spans is not None:
-            _carefully(self._spans.run_ended, record)
+            self._try(self._spans.run_ended, record)
+        self.end_part()
 
     def end_part(self) -> None:
         """End what this process does of a run that goes on in another."""
-        self._keep()
-
-    def _keep(self) -> None:
         if self._lineage is not None:
-            try:
-                self._lineage.keep()
-            except FloeError as problem:
-                self.warnings.append(f"Lineage is not kept: {problem.message}.")
+            self._try(_keep, self._lineage)
+
+    def _try(self, take: Callable[[_Heard], None], heard: _Heard) -> None:
+        """Let what goes wrong here be one warning, and nothing to the run."""
+        try:
+            take(heard)
+        except FloeError as problem:
+            self._warn(f"Telemetry is incomplete: {problem.message}.")
+        except Exception as problem:
+            kind = type(problem).__name__
+            _log.debug("telemetry could not take a %s", type(heard).__name__, exc_info=True)
+            self._warn(f"Telemetry is incomplete: floe itself failed with {kind}.")
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
 
     def close(self) -> Loss:
         """Send what is left, for no longer than the deadline; gives what could not be done."""
         until = time.monotonic() + self.deadline_seconds
         warnings = list(self.warnings)
         dropped: dict[str, int] = {}
+        closed: list[Counts] = []
 
         def close_lineage() -> None:
             if self._delivery is not None:
-                counts = self._delivery.close(until - time.monotonic())
-                warning = counts.warning()
-                warnings.extend([warning] if warning else [])
-                dropped["lineage"] = counts.dropped
+                closed.append(self._delivery.close(until - time.monotonic()))
 
         # Beside each other, for the one that hangs is not to take the time of the other.
         other = Thread(target=close_lineage, name="floe-lineage-end", daemon=True)
@@ -173,6 +180,10 @@ class Observation:
             if lost.total:
                 warnings.append(f"Telemetry was not delivered: {lost} dropped.")
         other.join(max(until - time.monotonic(), 0.0) + 1.0)
+        for counts in closed:
+            dropped["lineage"] = counts.dropped
+            warning = counts.warning()
+            warnings += [warning] if warning else []
         return Loss(tuple(warnings), {name: count for name, count in dropped.items() if count})
 
 
@@ -210,6 +221,9 @@ def observe(
     try:
         if has_signals and not is_telemetry_off():
             _add_telemetry(found, artifacts, root, planned, record, own, hide)
+            if starts and found._spans is not None:
+                for before in read_records(Layout(root), artifacts.environment, limit=1):
+                    found._spans.count_dropped(before.dropped)
         if not is_lineage_off():
             window = planned.request.window
             scheduled = (scheduled_at, None) if scheduled_at is not None else None
@@ -219,7 +233,7 @@ def observe(
                 found._lineage.run_started()
     except Exception as problem:
         _log.debug("telemetry cannot be set up", exc_info=True)
-        found.warnings.append(f"Telemetry is off: {hide(str(problem))}.")
+        found.warnings.append(f"Telemetry or lineage is off: {hide(str(problem))}.")
     return found
 
 
@@ -251,12 +265,8 @@ def _is_new(record: logging.LogRecord) -> bool:
     return is_new
 
 
-def _carefully(take: Callable[[_Heard], None], heard: _Heard) -> None:
-    """Let what goes wrong in telemetry be known to its developers, and to nothing else."""
-    try:
-        take(heard)
-    except Exception:
-        _log.debug("telemetry could not take %r", heard, exc_info=True)
+def _keep(lineage: RunLineage) -> None:
+    lineage.keep()
 
 
 def _add_telemetry(
@@ -286,8 +296,6 @@ def _add_telemetry(
     if "traces" in telemetry.signals and ids.is_valid:
         found.trace_id = trace.format_trace_id(ids.trace_id)
     found._spans = RunSpans(planned, telemetry, lambda text: mask_data(hide(text)))
-    for before in read_records(Layout(root), artifacts.environment, limit=1):
-        found._spans.count_dropped(before.dropped)
 
 
 def _add_lineage(

@@ -114,13 +114,12 @@ def _longest_chain(ran: Sequence[NodeRecord], index: Mapping[str, Node]) -> list
     ends: dict[str, tuple[float, list[NodeRecord]]] = {}
 
     def above(unique_id: str) -> list[str]:
-        """Parents that ran, or what ran before parents that did not."""
         node = index.get(unique_id)
         return list(node.depends_on) if node is not None else []
 
     for record in ran:  # parents began before their children
         best: tuple[float, list[NodeRecord]] = (0.0, [])
-        waiting, seen = above(record.unique_id), set[str]()
+        waiting, seen = above(record.unique_id), set[str]()  # through parents that did not run
         while waiting:
             parent = waiting.pop()
             if parent in ends:
